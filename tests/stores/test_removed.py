@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,14 +15,17 @@ from nacre.stores.activity import Activity, Author
 from nacre.stores.catalog import Catalog, Document, SqliteDatabase
 from nacre.stores.garbage import Garbage, GarbageCollector, Mentions
 from nacre.stores.removed import RemovedContent
+from nacre.stores.retention import Retention
 from nacre.stores.storage import Placed
 from nacre.stores.storage.local import FolderContents
 from nacre.words.digest import Digest
 from nacre.words.errors import Conflict, NotFound, RegistryError
 from nacre.words.oci import OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Descriptor
-from nacre.words.rules import GarbageRules
+from nacre.words.rules import GarbageRules, RetentionRule
 
 DAY = 86400.0
+OPEN: Any = SimpleNamespace(is_closed=False)
+"""Accounts of a registry that has none."""
 ALICE = Author("alice")
 
 
@@ -282,6 +286,71 @@ def test_a_random_history_can_be_undone(lab: Lab, seed: int) -> None:
     assert {Digest(row[1]) for row in (*after["manifests"], *after["blobs"])} <= lab.content
 
 
-def _try_delete(lab: Lab, digest: Digest) -> None:
+def _try_delete(lab: Lab, digest: Digest, name: str = "app") -> None:
     with suppress(RegistryError):  # an index needs it
-        lab.catalog.delete_manifest("app", digest, children=True)
+        lab.catalog.delete_manifest(name, digest, children=True)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_against_a_model(lab: Lab, seed: int) -> None:
+    """Pushes, deletions, retention, collections: what is there is whole, and what was deleted comes back."""
+    dice = random.Random(seed)
+    rules = [RetentionRule(tags=("v?",), newest=3)]
+    for _ in range(150):
+        lab.now += dice.random() * DAY / 3
+        name, number = dice.choice(["a", "b"]), dice.randrange(6)
+        act = dice.choice(
+            ["push", "push", "index", "tag", "manifest", "repository", "undo", "retain", "collect"]
+        )
+        if act == "push":
+            parts = [lab.blob(f"layer{part}", name) for part in dice.sample(range(8), 2)]
+            lab.manifest(f"image{number}", *parts, tag=dice.choice(["", f"v{number}", "latest"]), name=name)
+        elif act == "index" and (found := lab.named(f"v{number}", name)):
+            lab.manifest(f"index{number}", Digest(found), tag="all", name=name)
+        elif act == "tag":
+            lab.catalog.delete_tag(name, f"v{number}")
+        elif act == "manifest":
+            _try_delete(lab, Digest.of(f"{dice.choice(['image', 'index'])}{number}".encode()), name)
+        elif act == "repository" and dice.random() < 0.3:
+            [*lab.catalog.delete_repository(name)]
+        elif act == "undo":
+            _undo(lab, dice)
+        elif act == "retain":
+            Retention(lab.catalog, rules, OPEN).remove()
+        elif act == "collect":
+            lab.collect(untagged=DAY / 2)
+        _prove(lab)
+    for name in ("a", "b"):
+        [*lab.catalog.delete_repository(name)]
+    for _ in range(3):
+        lab.now += 2 * DAY
+        lab.collect()
+    assert lab.content == set()
+    assert lab.catalog.listed("SELECT 1 FROM removed UNION ALL SELECT 1 FROM unused") == []
+
+
+def _undo(lab: Lab, dice: random.Random) -> None:
+    """Whatever was deleted less than a day ago comes back."""
+    fresh = [entry for entry in lab.removed.page() if entry.at > lab.now - DAY + 1]
+    if not fresh:
+        return
+    entry = dice.choice(fresh)
+    if entry.kind == "tag":
+        lab.removed.restore_tag(entry.repository, entry.tag, entry.digest)
+        assert lab.named(entry.tag, entry.repository) == entry.digest
+    elif entry.kind == "manifest":
+        lab.removed.restore_manifest(entry.repository, entry.digest)
+        assert lab.catalog.manifest(entry.repository, entry.digest)
+    else:
+        lab.removed.restore_repository(entry.repository)
+
+
+def _prove(lab: Lab) -> None:
+    """Each manifest has its parts, each tag its manifest, and all that is named has its content."""
+    listed = lab.catalog.listed
+    blobs, manifests = (
+        set(listed(f"SELECT repository, digest FROM {table}")) for table in ("blobs", "manifests")
+    )
+    assert set(listed("SELECT repository, digest FROM parts")) <= blobs | manifests
+    assert set(listed("SELECT repository, digest FROM tags")) <= manifests
+    assert {Digest(digest) for _, digest in blobs | manifests} <= lab.content
