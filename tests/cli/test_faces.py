@@ -285,7 +285,6 @@ COMMANDS_OF = {
     "pause": ("containers.pause", {}),
     "port": ("containers.reached", {}),
     "registry audit": ("accounts.audit", REGISTRY | {"last": "limit"}),
-    "registry check": ("registries.check", {"root": "folder"}),
     "registry import": ("registries.import_storage", {"root": "folder", "quiet": TERMINAL}),
     "registry check": ("registries.check", {"root": "folder", "config": "storage"}),
     "registry gc": ("registries.collect", {

@@ -114,7 +114,7 @@ about artifact bar counted bounded browsing listings still
 changed comparing documents home in location opened page readme
 render renderer shown sign signin static views visit
 activity author integrity joblocks jobs maintenance query registrycontent retention aged expired
-delivery marks scrub scrubber outgoing post posting webhook webhooks
+delivery marks position scrub scrubber outgoing post posting webhook webhooks
 bucket object objects storage protocol placed located part place unavailable
 """
 FIELD = frozenset(_FIELD.split())
