@@ -126,8 +126,8 @@ def test_parts_of_images_fall(name: str) -> None:
 
 
 TREES = (
-    "files", "model", "reading", "dedup", "forms", "roots", "making", "trials", "drivers", "catalog", "rows",
-    "repair", "committed", "actives",
+    "files", "model", "reading", "dedup", "forms", "roots", "making", "trials", "drivers", "lazy", "catalog",
+    "rows", "repair", "committed", "actives",
 )  # fmt: skip
 
 

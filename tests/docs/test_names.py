@@ -35,8 +35,8 @@ dns docker dockerarchive dockerfile document documents dot download downloaded d
 edit edits
 either elf encode encoder end ended endpoint endpoints ends engine entry entrypoint env envfile erofs
 error errors estargz etc evaluate event events exec executable execute executing expand exploration explore
-export expose external extra extract extracted extraction failed failure fault fetched field fields file
-filehash files filling filters finder finding firewall flags flow folder folderread folders foreign fork
+export expose extents external extra extract extracted extraction failed failure fault fetched field fields
+file filehash files filling filters finder finding firewall flags flow folder folderread folders foreign fork
 forkguard forkmap forks format forward forwarding found frames freed from full function functions glob go
 goheader gotemplate group gzip hash hashes hashing header headings health healthcheck held help here heredoc
 history hook host

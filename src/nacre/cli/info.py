@@ -37,6 +37,7 @@ def _store(context: Context) -> dict[str, Any]:
         "Driver": info.driver,
         "DriverReason": info.driver_reason,
         "LayerBlobs": info.layer_blobs,
+        "Lazy": f"no; {info.lazy}" if info.lazy else "yes",
         "Containers": info.containers,
         "ContainersRunning": info.running,
         "ContainersStopped": info.containers - info.running,

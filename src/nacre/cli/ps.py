@@ -50,6 +50,7 @@ def _columns(context: Context, row: ContainerRow, args: Args) -> dict[str, Any]:
     from .columns import health_of, state_of
 
     command = row.command if args.no_trunc else ellipsis(row.command, _WIDTH)
+    state = status(row) + _more(state_of(context, row), health_of(context, row))
     return {
         "Command": f'"{command}"',
         "Image": row.image_ref or row.image,
@@ -57,7 +58,7 @@ def _columns(context: Context, row: ContainerRow, args: Args) -> dict[str, Any]:
         "Ports": _ports(context, row),
         "RunningFor": ago(row.created),
         "Size": _size(context, row) if args.size else "0B",
-        "Status": status(row) + _more(state_of(context, row), health_of(context, row)),
+        "Status": state + _missing(context, row),
     }
 
 
@@ -101,6 +102,15 @@ def _more(state: str, health: str) -> str:
     if state != "running" or not health:
         return ""
     return f" ({'health: ' if health == 'starting' else ''}{health})"
+
+
+def _missing(context: Context, row: ContainerRow) -> str:
+    """How much of an image is here that was pulled lazily."""
+    found = context.engine.containers.missing(row) if row.state == "running" else None
+    if not found:
+        return ""
+    here, total, trouble = found
+    return f" (image {here * 100 // total if total else 0}% here{': ' if trouble else ''}{trouble})"
 
 
 def status(row: ContainerRow) -> str:

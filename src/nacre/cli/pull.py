@@ -29,6 +29,8 @@ def run(context: Context, args: Args) -> int:
         return 0
     reference = Reference.parse(name)
     if args.all_tags:
+        if args.lazy:
+            raise UsageError("--lazy goes with one image, not with --all-tags/-a")
         return _all(context, _repository(reference, name), platform, args)
     if reference.tag == "latest" and not name.endswith(":latest") and not args.quiet:
         context.warn("Using default tag: latest")
@@ -74,20 +76,20 @@ def _warn(context: Context, image: Image, name: str, platform: Platform | None) 
 
 def _one(context: Context, reference: Reference, platform: Platform | None, args: Args) -> None:
     with context.progress(quiet=args.quiet, form=args.progress) as progress:
-        done = _fetch(context, progress, reference, platform)
+        done = _fetch(context, progress, reference, platform, args)
     _say(context, reference, platform, args, *done)
     if args.quiet or args.progress != "json":
         context.print(str(reference))
 
 
 def _fetch(
-    context: Context, progress: Display, reference: Reference, platform: Platform | None
+    context: Context, progress: Display, reference: Reference, platform: Platform | None, args: Args
 ) -> tuple[PullResult, float]:
     """What came of it, and in how many seconds."""
     from time import monotonic
 
     began = monotonic()
-    result = context.engine.pull(reference, platform=platform, progress=progress)
+    result = context.engine.pull(reference, platform=platform, lazy=args.lazy, progress=progress)
     seconds = monotonic() - began
     _record(progress, reference, result, seconds)
     return result, seconds
@@ -125,6 +127,7 @@ COMMAND = Command(
     run=run,
     options=(
         flag("-a, --all-tags", "Download all tagged images in the repository"),
+        flag("--lazy", "Return before the content is here; it comes when it is read, and behind"),
         text("--platform", "Set platform if the registry offers several", type="os/arch"),
         choice("--progress", "Set type of progress output", ("auto", "plain", "json"), default="auto"),
         flag("-q, --quiet", "Suppress verbose output"),

@@ -295,7 +295,7 @@ CREATE_OPTIONS: tuple[Option, ...] = (
         kind="publish",
     ),
     flag("-P, --publish-all", "Publish all exposed ports to random ports"),
-    choice("--pull", "Pull image before creating", ("always", "missing", "never"), default="missing"),
+    choice("--pull", "Pull image before creating", ("always", "lazy", "missing", "never"), default="missing"),
     flag("-q, --quiet", "Suppress the pull output"),
     *LIMITS,
     flag("--read-only", "Mount the container's root filesystem as read only"),

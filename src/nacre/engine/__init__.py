@@ -229,8 +229,9 @@ class Engine(Wiring):
     ) -> Image:  # fmt: skip
         """An image from the store, from this machine (`host:python3`), or else pulled.
 
-        `pull` is docker's: missing, always or never. An image of another platform than the one wanted counts
-        as missing. Raises NotFound, InvalidName, RegistryError, ContentError.
+        `pull` is docker's: missing, always or never; `lazy` is missing, but the image is here before its
+        content is. An image of another platform than the one wanted counts as missing. Raises NotFound,
+        InvalidName, RegistryError, ContentError.
         """
         return self.image_inside(lambda store: self._resolved(store, name, platform, pull, progress))
 
@@ -249,10 +250,13 @@ class Engine(Wiring):
             return found
         if pull == "never":
             return find(store, name)
-        if pull == "missing" and progress is not None:
+        if pull in ("missing", "lazy") and progress is not None:
             progress.line(f"Unable to find image {name!r} locally")
         from .transfers import pull as fetch
+        from .transfers import pull_lazily
 
+        lazy = pull == "lazy" or (pull == "missing" and self.network.settings.lazy)
+        fetch = pull_lazily if lazy else fetch
         return fetch(self, Reference.of(name), platform, progress).image
 
     # moving
@@ -273,16 +277,18 @@ class Engine(Wiring):
 
     @checked
     def pull(
-        self, name: Name, *, platform: Platform | None = None, progress: Progress | None = None
-    ) -> PullResult:
+        self, name: Name, *, platform: Platform | None = None, lazy: bool = False,
+        progress: Progress | None = None,
+    ) -> PullResult:  # fmt: skip
         """Fetch what `name` means in its registry; layers that the store has are not fetched.
 
+        `lazy`: return before the content of the layers is here, which another process goes on to fetch.
         Raises NotFound, RegistryError, ContentError, Unsupported.
         """
-        from .transfers import pull
+        from .transfers import pull, pull_lazily
 
-        reference = Reference.of(name)
-        return self.result_inside(lambda store: pull(self, reference, platform, progress))
+        reference, fetch = Reference.of(name), pull_lazily if lazy else pull
+        return self.result_inside(lambda store: fetch(self, reference, platform, progress))
 
     @checked
     def push(

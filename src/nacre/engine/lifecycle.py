@@ -104,6 +104,26 @@ class Lifecycle:
 
         return state(ContainerListing(self._engine.store), row, record)
 
+    def missing(self, row: ContainerRow) -> tuple[int, int, str] | None:
+        """Bytes of its image that are here, of how many, and what keeps the rest away; None of a whole one.
+
+        Only an image that was pulled lazily comes while its containers run.
+        """
+        from ..stores.shared import has_lazy
+
+        store = self._engine.store
+        if not has_lazy(store.root):
+            return None
+        from ..stores.trees.files import missing
+
+        rows = store.trees.rows
+        layers = store.actives.rows.layers(row.id) or ()
+        found = [one for one in (missing(rows.folder(diff_id)) for diff_id in layers) if one]
+        if not found:
+            return None
+        troubles = [one[2] for one in found if one[2]]
+        return sum(one[0] for one in found), sum(one[1] for one in found), (troubles or [""])[0]
+
     def is_paused(self, row: ContainerRow) -> bool:
         """Whether a container stands still."""
         from ..services.containers.pausing import is_paused

@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 
 
 class Info(Value):
-    """What a store has, and why it is used the way it is."""
+    """What a store has, and why it is used the way it is; `lazy` says why no image can come lazily."""
 
     version: str
     root: str
     driver: str
     driver_reason: str
     layer_blobs: str
+    lazy: str
     containers: int
     running: int
     images: int
@@ -56,10 +57,13 @@ class System:
     def info(self) -> Info:
         """Counts, and the driver with the reason for it."""
 
+        from .filling import obstacle
+
         def work(store: Store) -> Info:
             rows = store.containers.list(all=True)
             return Info(
-                __version__, store.root, store.driver.name, store.driver.why, store.keeping.why, len(rows),
+                __version__, store.root, store.driver.name, store.driver.why, store.keeping.why,
+                obstacle(store), len(rows),
                 sum(row.state == "running" for row in rows), len(store.refs.images()),
             )  # fmt: skip
 

@@ -59,6 +59,32 @@ def pull(
     return result
 
 
+def pull_lazily(
+    engine: Wiring, reference: Reference, platform: Platform | None = None, progress: Progress | None = None
+) -> PullResult:
+    """As `pull`, but the image is here before the content of its layers is, which a process goes on to fetch.
+
+    Where that cannot be had everything comes first, and a line says why.
+    """
+    from ..images.arrows.pull import pull_lazily
+    from .filling import fill, obstacle
+
+    if why := obstacle(engine.store):
+        if progress:
+            progress.line(f"the image comes whole: {why}")
+        return pull(engine, reference, platform, progress)
+
+    source = engine.client.repository(reference)
+    with engine.store.leases.hold():
+        result, layers = pull_lazily(
+            source, reference, engine.store, platform=platform, progress=progress, budget=budget(engine)
+        )
+        if layers:
+            fill(engine, reference, layers)
+    engine.tell("image", "pull", reference.familiar, reference.familiar_name)
+    return result
+
+
 def tags(engine: Wiring, repository: Reference, remote: bool) -> list[Reference]:
     """The tags of a repository, here or in its registry."""
     if remote:

@@ -105,7 +105,7 @@ _X86_64 = {
     "statx": 332, "syncfs": 306, "bpf": 321, "fstatfs": 138, "process_vm_readv": 310, "connect": 42,
     "process_vm_writev": 311, "ptrace": 101,
     "bind": 49, "listen": 50, "epoll_ctl": 233, "setfsuid": 122, "setfsgid": 123, "personality": 135,
-    "ioprio_set": 251, "sched_setattr": 314, "fchownat": 260,
+    "ioprio_set": 251, "sched_setattr": 314, "fchownat": 260, "fanotify_init": 300, "fanotify_mark": 301,
 }  # fmt: skip
 _GENERIC = {
     "umount2": 39, "mount": 40, "pivot_root": 41, "fallocate": 47, "capget": 90, "capset": 91,
@@ -114,7 +114,7 @@ _GENERIC = {
     "bpf": 280, "statx": 291, "syncfs": 267, "fstatfs": 44, "process_vm_readv": 270, "connect": 203,
     "process_vm_writev": 271, "ptrace": 117,
     "bind": 200, "listen": 201, "epoll_ctl": 21, "setfsuid": 151, "setfsgid": 152, "personality": 92,
-    "ioprio_set": 30, "sched_setattr": 274, "fchownat": 54,
+    "ioprio_set": 30, "sched_setattr": 274, "fchownat": 54, "fanotify_init": 262, "fanotify_mark": 263,
 }  # fmt: skip
 
 MACHINE = os.uname().machine
@@ -246,6 +246,16 @@ def start_time(pid: int) -> int:
         return int(process_stat(pid)[1][19])
     except OSError:
         return 0
+
+
+def fanotify_init(flags: int, event_flags: int) -> int:
+    """A new group of fanotify(7). Raises OSError: EPERM without CAP_SYS_ADMIN in the first user namespace."""
+    return _syscall("fanotify_init", flags, event_flags)
+
+
+def fanotify_mark(group: int, flags: int, mask: int, fd: int) -> None:
+    """Change what a group is told of the file `fd`. Raises OSError: EINVAL for an unknown event."""
+    _syscall("fanotify_mark", group, flags, mask, fd, None)
 
 
 def setns(fd: int, kinds: int = 0) -> None:

@@ -10,6 +10,9 @@ to be unmounted, nothing shows in a mount table or travels into another mount na
 The lock of a mount is flock(2) on its index. Whoever holds it finds each name true or its process dead:
 names are written and removed, and their descriptors closed, under the lock. Names of the dead are removed by
 whoever meets them. Where sharing fails for any reason, the mount is one's own.
+
+In the same way a process writes down that it holds the group by which the contents of a tree come when they
+are read (`trees.lazy`): <index>.lazy.<boot>… who shows the tree, <index>.fill.<boot>… who fills it.
 """
 
 from __future__ import annotations
@@ -26,8 +29,9 @@ from .database import boot_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
-    from typing import Any
+    from typing import Any, NoReturn
 
     from ..words.mount import Mount
 
@@ -67,7 +71,9 @@ class Shared:
     def _lower(self, lower: str | Erofs) -> str:
         if isinstance(lower, str):
             return lower
-        held = _Held(self._folder, lower)
+        for index in lower.lazy:
+            self._held.append(_Group(self._folder, index))
+        held = _Held(self._folder, lower.index, lambda: _key(lower), lambda: mounts.detached(lower))
         self._held.append(held)
         return f"/proc/{os.getpid()}/fd/{held.fd}"
 
@@ -105,17 +111,60 @@ def tidy(root: str) -> None:
             unlink(f"{root}/{FOLDER}/{name}")
 
 
-class _Held:
-    """One mount, open as `fd`, written down if that is possible."""
+def hold_group(root: str, index: str, group: int) -> None:
+    """Write down that this process has the group of a tree and fills it. Raises OSError, StoreError."""
+    with _Lock(index):
+        _write_down(f"{root}/{FOLDER}", _group_key(index, "fill"), group)
 
-    def __init__(self, folder: str, lower: Erofs) -> None:
-        self.fd, self._name, self._index = -1, "", lower.index
+
+def release_group(root: str, index: str, group: int) -> None:
+    """It does not any more: close it, with its name. Raises OSError."""
+    _Held.adopt(group, f"{root}/{FOLDER}/{_group_key(index, 'fill')}.{_myself()}.{group}", index).release()
+
+
+def is_filled(root: str, index: str) -> bool:
+    """Whether a process sees to the content of the tree with this index."""
+    try:
+        mine = f"{_group_key(index, 'fill')}.{_here()}."
+    except OSError:
+        return False
+    return any(not _is_dead(name) for name in _names(f"{root}/{FOLDER}") if name.startswith(mine))
+
+
+def has_lazy(root: str) -> bool:
+    """Whether a container may show a tree whose content is still coming."""
+    return any(".lazy." in name for name in _names(f"{root}/{FOLDER}"))
+
+
+def borrow_group(root: str, index: str) -> int:
+    """A duplicate of the group that a container holds whose tree this is, -1 for none. Raises OSError."""
+    with _Lock(index):
+        return _borrow(f"{root}/{FOLDER}", _group_key(index, "lazy"))
+
+
+def _group_key(index: str, kind: str) -> str:
+    return f"{os.stat(index).st_ino:x}.{kind}"
+
+
+def _write_down(folder: str, key: str, fd: int) -> str:
+    """The name that says that this process has it open; under the lock."""
+    private_dir(folder)
+    name = f"{folder}/{key}.{_myself()}.{fd}"
+    os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    return name
+
+
+class _Held:
+    """One descriptor, a duplicate of somebody's or what `make` gives, written down if that is possible."""
+
+    def __init__(self, folder: str, index: str, key: Callable[[], str], make: Callable[[], int]) -> None:
+        self.fd, self._name, self._index = -1, "", index
         try:
-            with _Lock(lower.index):
-                self._join(folder, lower)
+            with _Lock(index):
+                self._join(folder, key(), make)
         except (OSError, StoreError):
             if self.fd < 0:
-                self.fd = mounts.detached(lower)
+                self.fd = make()
 
     @classmethod
     def adopt(cls, fd: int, name: str, index: str) -> _Held:
@@ -128,16 +177,12 @@ class _Held:
         """As plain values, for `adopt`."""
         return [self.fd, self._name, self._index]
 
-    def _join(self, folder: str, lower: Erofs) -> None:
-        key = _key(lower)
+    def _join(self, folder: str, key: str, make: Callable[[], int]) -> None:
         self.fd = _borrow(folder, key)
         if self.fd < 0:
-            self.fd = mounts.detached(lower)
+            self.fd = make()
         trace("shared:mounted")
-        private_dir(folder)
-        name = f"{folder}/{key}.{_myself()}.{self.fd}"
-        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-        self._name = name
+        self._name = _write_down(folder, key, self.fd)
         trace("shared:written")
 
     def release(self) -> None:
@@ -151,6 +196,26 @@ class _Held:
                 os.close(self.fd)
         except OSError:
             return
+
+
+class _Group(_Held):
+    """The group of a lazy tree. Raises StoreError where nobody fills that, or this cannot be written down."""
+
+    def __init__(self, folder: str, index: str) -> None:
+        def make() -> int:
+            fd = _borrow(folder, _group_key(index, "fill"))
+            return fd if fd >= 0 else _gone()
+
+        if not is_filled(folder.removesuffix(f"/{FOLDER}"), index):
+            _gone()
+        super().__init__(folder, index, lambda: _group_key(index, "lazy"), make)
+        if not self._name:
+            os.close(self.fd)
+            _gone()
+
+
+def _gone() -> NoReturn:
+    raise StoreError("a layer of the image did not come whole", hint="pull the image again")
 
 
 class _Lock:

@@ -21,10 +21,14 @@ class Bind(Value):
 
 
 class Erofs(Value):
-    """A read-only EROFS image: `index` the metadata, `devices` the data blobs in slot order."""
+    """A read-only EROFS image: `index` the metadata, `devices` the data blobs in slot order.
+
+    `lazy`: the indexes of those layers in it whose content is still coming; to be held while it is mounted.
+    """
 
     index: str
     devices: tuple[str, ...] = ()
+    lazy: tuple[str, ...] = ()
 
 
 class Overlay(Value):

@@ -128,7 +128,7 @@ Info system.Info ID string Containers int ContainersRunning int ContainersPaused
     InitCommit Commit SecurityOptions []string CDISpecDirs []string ProductLicense? string \
     DefaultAddressPools? []any FirewallBackend? any DiscoveredDevices? []any NRI? any Containerd? any \
     Warnings []string ClientInfo *ClientInfo Version string Root string DriverReason string LayerBlobs \
-    string Rootless bool MappedIDs? any
+    string Lazy string Rootless bool MappedIDs? any
 Plugins system.PluginsInfo Volume []string Network []string Authorization []string Log []string
 RegistryConfig registry.ServiceConfig InsecureRegistryCIDRs []string IndexConfigs map[string]any Mirrors \
     []string

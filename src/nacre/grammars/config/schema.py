@@ -1,7 +1,7 @@
 """The keys of config.toml and of the variables, and how their values are read.
 
     top     concurrency ranges rate retries connect-timeout stall-timeout proxy no-proxy ca build-cache
-            build-advice
+            build-advice lazy
     section location mirrors blocked insecure plain-http ca cert key proxy rate
 
     size    = number [ "k" | "M" | "G" | "T" ] [ "i" ] [ "B" ]        bytes, as a number or a string
@@ -135,7 +135,7 @@ def _bare(value: object) -> str:
 TOP: Mapping[str, Reader] = {
     "concurrency": count, "ranges": count, "rate": size, "retries": count, "connect-timeout": seconds,
     "stall-timeout": seconds, "proxy": word, "no-proxy": word, "ca": word,
-    "build-cache": size, "build-advice": yes,
+    "build-cache": size, "build-advice": yes, "lazy": yes,
 }  # fmt: skip
 SECTION: Mapping[str, Reader] = {
     "location": _bare, "mirrors": places, "blocked": yes, "insecure": yes, "plain-http": yes, "ca": word,

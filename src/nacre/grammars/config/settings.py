@@ -109,6 +109,7 @@ class Settings(Value):
     ca: str = UNSAID
     build_cache: int = UNSAID
     build_advice: bool = UNSAID
+    lazy: bool = UNSAID
 
     def over(self, earlier: Settings) -> Settings:
         """These settings with what `earlier` says besides, section by section."""

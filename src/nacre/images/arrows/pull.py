@@ -18,9 +18,13 @@ from ..model.source import ConditionalSource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from ...ground.work.budget import Budget
     from ...stores.store import Store
     from ...words.reference import Reference
+    from ..layers.job import LayerJob
+    from ..layers.lazy import LazyLayer
     from ..model.source import Source
 
 _MAX_INDEX_DEPTH = 4
@@ -70,15 +74,37 @@ class WantedImage(Value):
     platform: Platform | None = None
 
 
+def pull_lazily(
+    source: Source, reference: Reference, store: Store, *,
+    platform: Platform | None = None, progress: Progress | None = None, budget: Budget | None = None,
+) -> tuple[PullResult, list[LazyLayer]]:  # fmt: skip
+    """As `pull`, but the content of layers with a table of contents is still to come; those layers, too.
+
+    They must be filled by this process, or one that it forks: see `stores.trees.lazy`. Raises as `pull`.
+    """
+    from ..layers.lazy import lay_lazily
+
+    laid: list[LazyLayer] = []
+    progress = progress or NullProgress()
+    progress.line(f"{reference.target}: Pulling from {reference.repository}")
+    wanted = WantedImage(reference, reference, platform)
+
+    def first(jobs: Sequence[LayerJob]) -> None:
+        laid.extend(lay_lazily(jobs))
+
+    return bring(source, store, wanted, progress, budget, first), laid
+
+
 def bring(
-    source: Source, store: Store, wanted: WantedImage, progress: Progress, budget: Budget | None = None
-) -> PullResult:
-    """As `pull`, under another name perhaps."""
+    source: Source, store: Store, wanted: WantedImage, progress: Progress, budget: Budget | None = None,
+    first: Callable[[Sequence[LayerJob]], object] | None = None,
+) -> PullResult:  # fmt: skip
+    """As `pull`, under another name perhaps; `first` as in `receive.take`."""
     with store.leases.hold():
         top, data = _top(source, store, wanted.reference)
         document = choose(source, store, wanted.reference, top, data, wanted.platform)
         descriptor = document[0]
-        image, moved = take(source, store, document, progress, budget or store.budget)
+        image, moved = take(source, store, document, progress, budget or store.budget, first)
         if descriptor.digest != top.digest:
             store.blobs.add(data, top.digest)  # so that the next pull need only ask whether it changed
         changed = _name(store, wanted.name, descriptor)

@@ -17,7 +17,7 @@ from .sender import TransferTotals, task_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from threading import Event
 
     from ...ground.work.budget import Budget
@@ -30,17 +30,21 @@ if TYPE_CHECKING:
 
 
 def take(
-    source: Source, store: Store, document: Document, progress: Progress, budget: Budget
-) -> tuple[Image, int]:
+    source: Source, store: Store, document: Document, progress: Progress, budget: Budget,
+    first: Callable[[Sequence[LayerJob]], object] | None = None,
+) -> tuple[Image, int]:  # fmt: skip
     """Bring in the image of a manifest without naming it, and make it known; also the bytes fetched.
 
-    The caller holds a lease. Raises as `pull`.
+    The caller holds a lease. `first` sees the layers before any is fetched. Raises as `pull`.
     """
     descriptor, data = document
     manifest = image_manifest(data, descriptor)
     config_moved, config = _config(source, store, manifest)
     check_layers(manifest, config)
-    moved = config_moved + take_layers(source, store, _rows(manifest, config), progress, budget)
+    rows = _rows(manifest, config)
+    if first is not None:
+        first([LayerJob(store, *row, source, task_of(progress, row[0].digest, "")) for row in rows.values()])
+    moved = config_moved + take_layers(source, store, rows, progress, budget)
     store.blobs.add(data, descriptor.digest)
     store.refs.remember(descriptor)
     remember_source(store, manifest.config.digest, source.where)

@@ -10,6 +10,7 @@ from time import monotonic, sleep
 from ...ground.files import Lock, os_errors
 from ...ground.linux import process_stat, start_time
 from ...stores.containers import RESTARTING
+from ...stores.shared import has_lazy
 from ...words.errors import Conflict, SandboxError
 from ...words.quickjson import loads
 from . import keeper
@@ -44,7 +45,25 @@ def kill(containers: Containers, text: str, number: int) -> ContainerRow:
     containers.tell(row, "kill", signal=number)
     if number in (_SIGKILL, record.get("stop_signal") or number):
         resume(containers, row)
+    if number == _SIGKILL:
+        _fail_readers(containers, row, _USUAL)
     return row
+
+
+def _fail_readers(containers: ContainerListing, row: ContainerRow, timeout: float) -> None:
+    """A program that waits for content which nobody fetches can be killed only once its read has failed."""
+    if not has_lazy(containers.store.root):
+        return
+    from ...stores.trees.files import missing
+    from ...stores.trees.lazy import fail_readers
+
+    rows = containers.store.trees.rows
+    layers = containers.store.actives.rows.layers(row.id) or ()
+    lazy = [folder for folder in map(rows.folder, layers) if missing(folder)]
+    until = monotonic() + timeout
+    while lazy and monotonic() < until and not _wait_for_process(row, _MOMENT):
+        for folder in lazy:
+            fail_readers(containers.store.root, folder)
 
 
 def stop(containers: Containers, text: str, timeout: float | None, number: int) -> ContainerRow:
@@ -116,6 +135,7 @@ def end(
     if not _wait_for_process(row, timeout) and number != _SIGKILL:
         keeper.send(folder, _SIGKILL)
         containers.tell(row, "kill", signal=_SIGKILL)
+    _fail_readers(containers, row, _PATIENCE)
     until = monotonic() + _PATIENCE
     while keeper.is_kept(folder):
         if monotonic() > until:

@@ -15,6 +15,7 @@ from ...words.errors import NotFound
 from ..database import Database, boot_id
 from ..leases import LeaseStore
 from .drivers import UNPACKING, Drivers
+from .files import LAZY
 from .model import StoredTree
 
 TYPE_CHECKING = False
@@ -58,7 +59,7 @@ class TreeCatalog:
             tree = self.tree(diff_id, row[1], row[2])
             if not os.path.isdir(tree.folder):
                 continue
-            whole = row[4] or row[3] == boot_id() or self._survived(tree)
+            whole = row[4] or row[3] == boot_id() or self._is_proven(tree, row[3])
             if whole and self._keeps(diff_id, row[5]):
                 found[diff_id] = tree
         return found
@@ -68,6 +69,13 @@ class TreeCatalog:
         marks = ", ".join("?" * len(wanted))
         sql = f"SELECT diff_id, driver, root, boot, synced, used FROM tree WHERE diff_id IN ({marks})"
         return {row[0]: row for row in self.database.execute(sql, wanted)}
+
+    def _is_proven(self, tree: StoredTree, boot: str) -> bool:
+        if boot != LAZY:
+            return self._survived(tree)
+        from .lazy import is_filled
+
+        return is_filled(self.root, tree.folder)
 
     def _survived(self, tree: StoredTree) -> bool:
         from .forms.proof import prove
@@ -94,9 +102,14 @@ class TreeCatalog:
                 raise NotFound(f"the store does not hold the tree of layer {diff_id}", hint="pull it again")
         return [standing[diff_id] for diff_id in layers]
 
-    def publish(self, folder: str, diff_id: Digest, info: TreeInfo, driver: str, active: str = "") -> None:
-        """Rename into place, insert the row, forget the `active` it was made from: all or nothing."""
-        values = (diff_id, driver, info.size, info.root, boot_id(), time.time())
+    def publish(
+        self, folder: str, diff_id: Digest, info: TreeInfo, driver: str, active: str = "", boot: str = ""
+    ) -> None:
+        """Rename into place, insert the row, forget the `active` it was made from: all or nothing.
+
+        `boot` as the row has it, "" for this one.
+        """
+        values = (diff_id, driver, info.size, info.root, boot or boot_id(), time.time())
         with os_errors(f"publish tree {diff_id}"), self.database.transaction():
             if diff_id not in self.standing((diff_id,)):
                 self.clear(diff_id)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ...words.mount import Mount
     from .catalog import TreeCatalog
     from .drivers import DriverChoice
+    from .lazy import LazyTrees
     from .making import Making
     from .reading.reader import LayerReader
     from .reading.view import Found, TreeView
@@ -38,6 +39,13 @@ class Trees:
         from .rows import TreeRows
 
         return TreeRows(self._catalog.root, self._catalog.database)
+
+    @property
+    def lazy(self) -> LazyTrees:
+        """Trees whose contents come when they are read."""
+        from .lazy import LazyTrees
+
+        return LazyTrees(self._catalog, self._choice)
 
     @property
     def repair(self) -> TreeRepair:

@@ -10,6 +10,8 @@ index.erofs    the metadata that points into it
 sparse         contents of sparse files
 cuts, lent-00  what is left out of it because the store has it elsewhere, and links to where (dedup)
 
+lazy           only while contents of the tar are still missing (lazy.py): how far it is
+
 opaque         only where the layer hides everything beneath it
 implied        only where the layer needs folders that it does not describe
 """
@@ -20,6 +22,7 @@ import os
 
 FS, SKELETON, OWNERS, MARKS, OPAQUE, IMPLIED = "fs", "skeleton", "owners", "marks", "opaque", "implied"
 TAR, INDEX, SPARSE, CUTS, LENT = "layer.tar", "index.erofs", "sparse", "cuts", "lent-"
+LAZY, NOTE = "lazy", 200
 
 
 def lent(number: int) -> str:
@@ -41,9 +44,12 @@ def is_ours(name: str) -> bool:
     return name in (TAR, INDEX, SPARSE, CUTS) or name.startswith(LENT)
 
 
-def device_paths(folder: str) -> tuple[str, ...]:
-    """The files that the index in a folder points into, in the order of its devices. Raises OSError."""
-    names = os.listdir(folder)
+def device_paths(folder: str, names: list[str] | None = None) -> tuple[str, ...]:
+    """The files that the index in a folder points into, in the order of its devices; `names` are in it.
+
+    Raises OSError.
+    """
+    names = os.listdir(folder) if names is None else names
     sparse = (name for name in names if name == SPARSE)
     return tuple(f"{folder}/{name}" for name in (TAR, *sparse, *lenders(names)))
 
@@ -51,3 +57,13 @@ def device_paths(folder: str) -> tuple[str, ...]:
 def lenders(names: list[str]) -> list[str]:
     """The links to donors among the names in a folder, in their order."""
     return sorted(name for name in names if name.startswith(LENT))
+
+
+def missing(folder: str) -> tuple[int, int, str] | None:
+    """Of a lazy tree the bytes that are here, of how many, and what keeps the rest from coming; else None."""
+    try:
+        with open(f"{folder}/{LAZY}", encoding="utf-8", errors="replace") as file:
+            here, total, trouble = (*file.read(NOTE).strip().split(" ", 2), "", "", "")[:3]
+        return int(here or 0), int(total or 0), trouble
+    except (OSError, ValueError):
+        return None

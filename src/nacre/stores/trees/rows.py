@@ -11,6 +11,7 @@ from ...words.errors import NotFound
 from ...words.value import Value
 from ..database import Database, boot_id
 from ..layout import names
+from .files import LAZY
 
 
 class TreeRow(Value):
@@ -69,8 +70,13 @@ class TreeRows:
 
     def unsynced(self) -> list[Digest]:
         """Trees of an earlier boot that were never synced: nobody knows yet whether they are whole."""
-        sql = "SELECT diff_id FROM tree WHERE synced = 0 AND boot <> ? ORDER BY diff_id"
-        return [Digest(row[0]) for row in self._database.execute(sql, (boot_id(),))]
+        sql = "SELECT diff_id FROM tree WHERE synced = 0 AND boot NOT IN (?, ?) ORDER BY diff_id"
+        return [Digest(row[0]) for row in self._database.execute(sql, (boot_id(), LAZY))]
+
+    def lazy(self) -> list[Digest]:
+        """Trees whose contents are still coming, or did not all come: see `LazyTrees`."""
+        sql = "SELECT diff_id FROM tree WHERE boot = ? ORDER BY diff_id"
+        return [Digest(row[0]) for row in self._database.execute(sql, (LAZY,))]
 
     def mark_synced(self, diff_id: Digest) -> None:
         """It was proven by its tar, so it need not be before its next use."""

@@ -78,8 +78,8 @@ class IndexedForm:
         trace("tree:adopted")
 
     def holds(self, folder: str) -> bool:
-        """A tar is enough: an index that is lost is made of it."""
-        return os.path.exists(f"{folder}/{files.TAR}")
+        """A tar is enough, if it is whole: an index that is lost is made of it."""
+        return os.path.exists(f"{folder}/{files.TAR}") and not os.path.exists(f"{folder}/{files.LAZY}")
 
     def describe(self, tree: StoredTree) -> TreeInfo:
         """The row of the tree, read from its tar."""
@@ -109,7 +109,9 @@ class IndexedForm:
 
     def lower(self, tree: StoredTree) -> Erofs:
         """The index, to be mounted."""
-        return Erofs(f"{tree.folder}/{files.INDEX}", files.device_paths(tree.folder))
+        names, index = os.listdir(tree.folder), f"{tree.folder}/{files.INDEX}"
+        lazy = (index,) if files.LAZY in names else ()
+        return Erofs(index, files.device_paths(tree.folder, names), lazy)
 
     def is_unpacked(self, tree: StoredTree) -> bool:
         """It is not: what is mounted keeps index and tar open."""

@@ -194,11 +194,11 @@ class _Indexing:
         if self._cutter.records:
             cuts = Cuts(self._cutter.end, self._cutter.records)
             cuts.check([length, *donors])
-            with _NewFile(f"{self._folder}/{CUTS}") as file:
+            with NewFile(f"{self._folder}/{CUTS}") as file:
                 file.put(cuts.encode(), 0)
             trace("tree:cuts")
         sparse = self._blocks * BLOCK if self._sparse >= 0 else None
-        with _NewFile(f"{self._folder}/{INDEX}") as index:
+        with NewFile(f"{self._folder}/{INDEX}") as index:
             write_index(self._tree.inodes, [length, sparse, *donors], index.put)
         self._borrowing.publish()
         if self._locks:
@@ -254,17 +254,18 @@ class _Spreading:
         return data
 
 
-class _NewFile:
+class NewFile:
     """A new file that is written in pieces. Raises OSError."""
 
     def __init__(self, path: str) -> None:
         self._fd = os.open(path, _NEW, 0o400)
 
     def put(self, data: bytes | bytearray, offset: int) -> None:
+        """Write at an offset. Raises OSError."""
         os.lseek(self._fd, offset, os.SEEK_SET)
         write_all(self._fd, memoryview(data))
 
-    def __enter__(self) -> _NewFile:
+    def __enter__(self) -> NewFile:
         return self
 
     def __exit__(self, *_exc: object) -> None:

@@ -41,7 +41,8 @@ def lowest(trees: Sequence[StoredTree], lowers: Sequence[Erofs], most: int) -> t
         if len(trees) - count > most:
             count = len(trees)
             write_atomic(paths[-1], _merge(trees, stack), 0o400, sync=True)
-        return count, Erofs(paths[count - 1], stack.devices(count))
+        lazy = tuple(index for lower in lowers[:count] for index in lower.lazy)
+        return count, Erofs(paths[count - 1], stack.devices(count), lazy)
 
 
 class _Stack:

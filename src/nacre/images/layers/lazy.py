@@ -1,0 +1,164 @@
+"""A layer whose content comes when it is read: laid by its table of contents, which says where each piece is.
+
+    table ──► headers, and how long each content is ──► tar with holes, and its index   (`stores.trees.lazy`)
+          └─► extents: where a piece lies in the tar, where in the blob, and its digest  (`filler`)
+
+Every piece must have a digest in the table, which the manifest covers; what does not match is not written.
+"""
+
+from __future__ import annotations
+
+import mmap
+from array import array
+from bisect import bisect_right
+from typing import cast
+
+from ...ground.work.threads import in_parallel
+from ...stores.trees.lazy import LazyTree
+from ...words.errors import ContentError, NotFound, RegistryError, Unsupported
+from ...words.value import Value
+from .partial import LEAST
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from threading import Event
+
+    from ...grammars.chunked.layout import TableOfContents
+    from ...words.oci import Descriptor
+    from ..model.source import Ranged
+    from .job import LayerJob
+
+MOST_PIECE = 64 << 20
+"""Bytes of the largest piece, plain or compressed, that is held in memory."""
+_AT_ONCE = 12
+_PIECE = 1 << 18
+
+
+class Extents:
+    """Where the pieces of a layer are, in the order of its tar; `here` is shared with forked processes."""
+
+    def __init__(self) -> None:
+        self.at, self.size, self.start, self.end = (array("Q") for _ in range(4))
+        self.digests: list[str] = []
+        self.here: mmap.mmap | bytearray = bytearray()
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def add(self, at: int, size: int, blob: tuple[int, int], digest: str) -> None:
+        """The next piece. Raises Unsupported for one without a digest, or too large to be verified first."""
+        if not digest:
+            raise Unsupported("its table of contents has pieces without a digest")
+        if max(size, blob[1] - blob[0]) > MOST_PIECE:
+            raise Unsupported("its table of contents has pieces that are too large")
+        self.at.append(at)
+        self.size.append(size)
+        self.start.append(blob[0])
+        self.end.append(blob[1])
+        self.digests.append(digest)
+
+    def seal(self) -> None:
+        """There are no more."""
+        if self.at:
+            self.here = mmap.mmap(-1, len(self.at))
+
+    def within(self, offset: int, count: int) -> range:
+        """The pieces that these bytes of the tar touch; all of them for (0, 0)."""
+        if not count:
+            return range(len(self.at))
+        first = max(0, bisect_right(self.at, offset) - 1)
+        if self.at and self.at[first] + self.size[first] <= offset:
+            first += 1
+        return range(first, max(first, bisect_right(self.at, offset + count - 1)))
+
+    def missing(self, numbers: range) -> list[int]:
+        """Those of them that are not here."""
+        here = self.here
+        return [number for number in numbers if not here[number]]
+
+    @property
+    def bytes_here(self) -> int:
+        """Bytes of content that have come."""
+        return sum(size for size, here in zip(self.size, self.here[:], strict=True) if here)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything has come."""
+        return self.here.find(b"\0") < 0
+
+
+class LazyLayer(Value):
+    """A layer that was laid, and what has to come; `codec` is that of its pieces."""
+
+    tree: LazyTree
+    layer: Descriptor
+    extents: Extents
+    codec: str
+
+
+def lay_lazily(jobs: Sequence[LayerJob]) -> list[LazyLayer]:
+    """Lay those layers that have a table of contents; the others are left to be fetched whole.
+
+    Raises Stopped, StoreError.
+    """
+    laid: list[LazyLayer] = []
+
+    def work(job: LayerJob, _stop: Event) -> None:
+        found = _attempt(job)
+        if found is not None:
+            laid.append(found)
+
+    in_parallel(work, [job for job in jobs if not job.has_tree and job.layer.size >= LEAST], _AT_ONCE)
+    return laid
+
+
+def _attempt(job: LayerJob) -> LazyLayer | None:
+    """None where there is no table that can be used; the line of the layer then says why."""
+    from ...grammars.chunked.forms import open_layout
+
+    try:
+        layout = open_layout(job.layer, lambda start, end: _read(job, start, end))
+        if layout is None or layout.variants != 1:
+            return None
+        extents = Extents()
+        tree = job.store.trees.lazy.lay(job.diff_id, _pieces(layout, extents))
+    except (ContentError, RegistryError, NotFound, Unsupported) as error:
+        job.task.phase(f"Comes whole: {error.message}", job.layer.size)
+        return None
+    if tree is None:
+        return None
+    extents.seal()
+    return LazyLayer(tree, job.layer, extents, layout.codec)
+
+
+def _read(job: LayerJob, start: int, end: int) -> bytes:
+    job.task.phase("Reading table of contents", end - start)
+    return fetched(cast("Ranged", job.source), job.layer, start, end)
+
+
+def fetched(source: Ranged, layer: Descriptor, start: int, end: int) -> bytes:
+    """Some bytes of a blob, few enough for memory. Raises RegistryError."""
+    parts: list[bytes] = []
+    left = end - start
+    with source.fetch_range(layer, start, end) as reader:
+        while left and (data := reader.read(min(left, _PIECE))):
+            parts.append(data)
+            left -= len(data)
+    if left:
+        raise RegistryError(f"layer {layer.digest.short} came with {left} bytes too few in a range")
+    return b"".join(parts)
+
+
+def _pieces(layout: TableOfContents, extents: Extents) -> Iterator[bytes | int]:
+    """The tar, literal where it is not content, while the places of the contents are noted."""
+    at = 0
+    for segment in layout.segments():
+        if isinstance(segment, bytes):
+            at += len(segment)
+            yield segment
+            continue
+        for chunk in segment.chunks:
+            extents.add(at + chunk.offset, chunk.size, (chunk.start, chunk.end), chunk.digest)
+        at += segment.size
+        yield segment.size

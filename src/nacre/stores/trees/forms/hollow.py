@@ -1,0 +1,122 @@
+"""A layer whose contents are not here yet: its index is whole, its tar has holes where contents will be.
+
+    layer.tar      headers and padding where they belong; each content is a hole until it has come
+    index.erofs    as of any layer (indexing.py)
+
+What cannot be had so is told by Unsupported: sparse files, whose contents do not lie in the tar as they are,
+and a content without padding at the very end.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ....grammars.erofs.format import BLOCK
+from ....grammars.erofs.tree import LayerTree
+from ....grammars.erofs.write import write_index
+from ....grammars.tar.read import read_tar
+from ....ground.files import write_all
+from ....words.errors import Unsupported
+from ..files import INDEX, TAR
+from ..model import TreeInfo
+from . import implied
+from .indexing import NewFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    Pieces = Iterator[bytes | int]
+    """The tar in order: literal bytes, and how many bytes of content come between them."""
+
+_NEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+_ZEROS = bytes(1 << 20)
+_GAP, _HELD = 1 << 14, 1 << 20
+
+
+def lay(pieces: Pieces, folder: str) -> tuple[int, TreeInfo]:
+    """Fill `folder`; gives a descriptor of the tar for who fills it, and what its row will hold.
+
+    Raises InvalidArchive, Unsupported, OSError, and what `pieces` raises.
+    """
+    tar = os.open(f"{folder}/{TAR}", _NEW, 0o400)
+    try:
+        tree = _laid(HollowTar(pieces, tar), folder)
+        implied.save(folder, tree.implied())
+        if tree.is_opaque():
+            implied.hide_lower(folder)
+    except BaseException:
+        os.close(tar)
+        raise
+    looks = tree.root_looks()
+    return tar, TreeInfo(tree.size, "{:o} {} {}".format(*looks) if looks else "")
+
+
+def _laid(stream: HollowTar, folder: str) -> LayerTree:
+    tree = LayerTree()
+    for entry, _payload in read_tar(stream):
+        if entry.sparse is not None:
+            raise Unsupported("the layer has sparse files")
+        tree.add(entry)
+    while stream.read(len(_ZEROS)):
+        pass
+    length = stream.close()
+    if length % BLOCK and tree.beyond(length):
+        raise Unsupported("the tar of the layer ends within a file")
+    with NewFile(f"{folder}/{INDEX}") as index:
+        write_index(tree.inodes, [length], index.put)
+    return tree
+
+
+class HollowTar:
+    """The tar as a stream in which contents are zeros; what is literal is written on the way."""
+
+    def __init__(self, pieces: Pieces, fd: int) -> None:
+        self._pieces, self._fd = pieces, fd
+        self._rest: memoryview = memoryview(b"")
+        self._hole = 0
+        self._held, self._start, self._at = bytearray(), 0, 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes, at most `size`, b"" at the end."""
+        while not self._rest and not self._hole:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return b""
+            self._take(piece)
+        if self._rest:
+            count = len(self._rest) if size < 0 else size
+            data, self._rest = bytes(self._rest[:count]), self._rest[count:]
+            return data
+        data = _ZEROS[: min(self._hole, len(_ZEROS) if size < 0 else size)]
+        self._hole -= len(data)
+        return data
+
+    def _take(self, piece: bytes | int) -> None:
+        if isinstance(piece, int):
+            self._hole = piece
+            self._at += piece
+        else:
+            self._rest = memoryview(piece)
+            self._write(piece)
+            self._at += len(piece)
+
+    def _write(self, data: bytes) -> None:
+        """Small holes between two literals are written with them: fewer, longer writes."""
+        end = self._start + len(self._held)
+        if self._at - end > _GAP or len(self._held) > _HELD:
+            self._flush()
+            self._start = end = self._at
+        self._held += bytes(self._at - end)
+        self._held += data
+
+    def _flush(self) -> None:
+        os.lseek(self._fd, self._start, os.SEEK_SET)
+        write_all(self._fd, memoryview(bytes(self._held)))
+        self._held.clear()
+
+    def close(self) -> int:
+        """Write what is left; the length of the tar."""
+        self._flush()
+        os.ftruncate(self._fd, self._at)
+        return self._at

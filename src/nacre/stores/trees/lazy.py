@@ -1,0 +1,171 @@
+"""Trees that can be used before their contents are here: a read of what is missing waits until it has come.
+
+    trees/<hex>/layer.tar   with holes; marked, so that the kernel tells of a read before it happens
+    trees/<hex>/lazy        how far it is (`LazyTree.note`); gone once the tree is an ordinary one
+
+The row of such a tree says `lazy` in the place of the boot. It counts as here only while a process sees to
+its content, which is written down as a shared mount is (`stores.shared`); after a reboot nobody does. Whoever
+shows the tree to a container holds the group of its marks first (`ground.precontent`): without any holder
+holes would read as zeros. With one, and nobody who fills the tree, readers wait until `fail_readers`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from hashlib import sha256
+
+from ...ground.files import os_errors, trace, unlink
+from ...ground.precontent import ContentGroup, fail_all
+from ...words.digest import Digest
+from ...words.errors import DigestMismatch
+from ...words.value import Value
+from .. import shared
+from ..database import boot_id
+from . import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .catalog import TreeCatalog
+    from .drivers import DriverChoice
+    from .forms.hollow import Pieces
+
+_PIECE = 1 << 20
+
+
+class LazyTree(Value):
+    """One that was laid: `tar` and what `content` has are descriptors of this process and its children.
+
+    Reads and writes through `tar` make no events.
+    """
+
+    diff_id: Digest
+    folder: str
+    tar: int
+    content: ContentGroup
+
+    def note(self, here: int, total: int, trouble: str = "") -> None:
+        """Say how far it is, in bytes of content, and what keeps the rest from coming. Raises OSError."""
+        text = f"{here} {total} {trouble}".encode("utf-8", "replace")[: files.NOTE]
+        fd = os.open(f"{self.folder}/{files.LAZY}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.pwrite(fd, text.ljust(files.NOTE), 0)
+        finally:
+            os.close(fd)
+
+
+class LazyTrees:
+    """Of one store, for who brings layers in."""
+
+    def __init__(self, catalog: TreeCatalog, choice: DriverChoice) -> None:
+        self._catalog, self._choice = catalog, choice
+
+    @property
+    def obstacle(self) -> str:
+        """Why no tree can be lazy here, one phrase; "" where it can. Asked of the kernel each time."""
+        driver = self._choice.driver
+        if driver.name != "erofs":
+            return f"the storage driver is {driver.name}, not erofs"
+        try:
+            content = ContentGroup()
+        except OSError as error:
+            return f"fanotify is not to be had: {error.strerror}"
+        try:
+            with open(f"{self._catalog.root}/oci-layout", "rb") as file:
+                content.mark(file.fileno())
+        except OSError:
+            return "the kernel is older than Linux 6.14"
+        finally:
+            os.close(content.group)
+        return ""
+
+    def lay(self, diff_id: Digest, pieces: Pieces) -> LazyTree | None:
+        """Make a tree of what its tar is made of, with holes; None if the tree is here by now.
+
+        This process holds it from then on, and must fill it, or have it filled by a process that it forks and
+        that calls `hold`. Raises InvalidArchive, Unsupported, StoreError, and what `pieces` raises.
+        """
+        from .making import Making
+
+        self._catalog.leases.current()
+        with Making(self._catalog.root, diff_id.hex) as making:
+            if diff_id in self._catalog.standing((diff_id,)):
+                return None
+            with os_errors(f"lay layer {diff_id}"):
+                return self._laid(diff_id, pieces, making.folder)
+
+    def _laid(self, diff_id: Digest, pieces: Pieces, folder: str) -> LazyTree:
+        from .forms.hollow import lay
+
+        tar, info = lay(pieces, folder)
+        group = -1
+        try:
+            content = ContentGroup()
+            group = content.group
+            content.mark(tar)
+            tree = LazyTree(diff_id, self._catalog.folder(diff_id), tar, content)
+            os.close(os.open(f"{folder}/{files.LAZY}", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+            shared.hold_group(self._catalog.root, f"{folder}/{files.INDEX}", group)
+            trace("lazy:held")
+            self._catalog.publish(folder, diff_id, info, "erofs", boot=files.LAZY)
+        except BaseException:
+            _close(tar, group)
+            raise
+        return tree
+
+    def hold(self, tree: LazyTree) -> None:
+        """This process, which has the descriptors of the one that laid it, holds it, too. Raises OSError."""
+        shared.hold_group(self._catalog.root, f"{tree.folder}/{files.INDEX}", tree.content.group)
+
+    def let_go(self, tree: LazyTree) -> None:
+        """This process does not hold it any more: close the descriptors. Raises OSError."""
+        shared.release_group(self._catalog.root, f"{tree.folder}/{files.INDEX}", tree.content.group)
+        os.close(tree.tar)
+
+    def complete(self, tree: LazyTree) -> None:
+        """All contents are here: prove the tar, and be an ordinary tree from now on.
+
+        Raises DigestMismatch, after which the tree is not here any more.
+        """
+        digest, at = sha256(), 0
+        while data := os.pread(tree.tar, _PIECE, at):
+            digest.update(data)
+            at += len(data)
+        actual = Digest(f"sha256:{digest.hexdigest()}")
+        trace("lazy:proven")
+        if actual != tree.diff_id:
+            sql = "DELETE FROM tree WHERE diff_id = ? AND boot = ?"
+            self._catalog.database.change(sql, (tree.diff_id, files.LAZY))
+            raise DigestMismatch(tree.diff_id, actual, what="layer")
+        unlink(f"{tree.folder}/{files.LAZY}")
+        trace("lazy:whole")
+        sql = "UPDATE tree SET boot = ?, written = ? WHERE diff_id = ? AND boot = ?"
+        self._catalog.database.change(sql, (boot_id(), time.time(), tree.diff_id, files.LAZY))
+        tree.content.unmark(tree.tar)
+
+
+def is_filled(root: str, folder: str) -> bool:
+    """Whether somebody sees to the content of the tree in a folder."""
+    return shared.is_filled(root, f"{folder}/{files.INDEX}")
+
+
+def fail_readers(root: str, folder: str) -> None:
+    """Where nobody fills a lazy tree any more, those who wait for its content get EIO."""
+    index = f"{folder}/{files.INDEX}"
+    try:
+        if not os.path.exists(f"{folder}/{files.LAZY}") or shared.is_filled(root, index):
+            return
+        group = shared.borrow_group(root, index)
+    except OSError:
+        return
+    if group >= 0:
+        try:
+            fail_all(group)
+        finally:
+            os.close(group)
+
+
+def _close(*descriptors: int) -> None:
+    for fd in descriptors:
+        if fd >= 0:
+            os.close(fd)

@@ -1,0 +1,163 @@
+"""Containers that run before their image is here: what they read, and what happens when somebody dies."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import signal
+import tarfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from holdingproxy import HoldingProxy, holding
+from machine import needs_root
+
+FILES = {f"data/f{number:02}": random.Random(number).randbytes(1 << 19) for number in range(24)}
+LAST = "/data/f20"
+
+
+@pytest.fixture
+def server(nacre: Any, tmp_path: Path) -> Iterator[HoldingProxy]:
+    """A proxy of a registry, which has `app:1` in zstd:chunked: busybox, and 12 MiB of data behind it."""
+    words = ("--quiet", "--addr", "127.0.0.1:0", "--root", str(tmp_path / "registry"))
+    process = nacre.start("registry", "serve", *words, stderr=None)
+    try:
+        said = process.stdout.readline().decode() if process.stdout else ""
+        with holding(said.split("http://")[1].split("/")[0]) as proxy:
+            yield proxy
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+
+
+@pytest.fixture
+def image(nacre: Any, server: HoldingProxy, busybox_tar: bytes, tmp_path: Path) -> Iterator[str]:
+    """The name of the image, of which the store of `nacre` has nothing."""
+    needs_root()
+    out = io.BytesIO(busybox_tar)
+    with tarfile.open(fileobj=out, mode="a") as tar:
+        for path, data in FILES.items():
+            info = tarfile.TarInfo(path)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    nacre("import", "--change", "ENV PATH=/bin", "-", "app:1", input=out.getvalue())
+    direct = f"{server.registry}/app:1"
+    nacre("tag", "app:1", direct)
+    nacre("push", "-q", "--compression", "zstd:chunked", direct)
+    nacre.root = tmp_path / "other"
+    nacre.env["NACRE_LAYER_BLOBS"] = "auto"
+    lazy = json.loads(nacre("info", "--format", "json").out)["Lazy"]
+    if lazy != "yes":
+        pytest.skip(lazy)
+    yield f"{server.address}/app:1"
+    for name in os.listdir(nacre.root / "shared"):  # whose registry is gone: they would go on trying
+        if ".fill." in name:
+            end(int(name.split(".")[-3]))
+
+
+def end(holder: int) -> None:
+    """End the process that has a filler, and that, unless they have ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        children = Path(f"/proc/{holder}/task/{holder}/children").read_text()
+        for pid in (holder, *map(int, children.split())):
+            os.kill(pid, signal.SIGKILL)
+
+
+def run(nacre: Any, image: str, *words: str) -> Any:
+    return nacre.start("run", "--rm", "--name", "one", "--pull", "lazy", image, *words)
+
+
+def processes(nacre: Any) -> tuple[int, int]:
+    """The process that sees to it that the layers are filled, and the one that fills them."""
+    (holder,) = {int(name.split(".")[-3]) for name in os.listdir(nacre.root / "shared") if ".fill." in name}
+    return holder, int(Path(f"/proc/{holder}/task/{holder}/children").read_text())
+
+
+def finished(nacre: Any) -> bool:
+    return not [name for name in os.listdir(nacre.root / "shared") if ".lazy." in name]
+
+
+def test_what_is_read_is_waited_for(nacre: Any, server: HoldingProxy, image: str) -> None:
+    process = run(nacre, image, "cat", LAST)
+    server.wait_held()
+    assert "% here)" in nacre("ps", "--format", "{{.Status}}").out
+    server.gate.set()
+    out, err = process.communicate(timeout=60)
+    assert (out, process.returncode) == (FILES[LAST[1:]], 0), err
+
+
+def test_another_container_may_begin_meanwhile(nacre: Any, server: HoldingProxy, image: str) -> None:
+    process = run(nacre, image, "cat", LAST)
+    server.wait_held()
+    assert nacre("run", "--rm", image, "echo", "hello").out == "hello\n"
+    server.gate.set()
+    assert process.communicate(timeout=60)[0] == FILES[LAST[1:]]
+
+
+def test_a_filler_that_is_killed_is_replaced(nacre: Any, server: HoldingProxy, image: str) -> None:
+    process = run(nacre, image, "cat", LAST)
+    held = server.wait_held()
+    _, filler = processes(nacre)
+    os.kill(filler, signal.SIGKILL)
+    server.wait_held(held)
+    server.gate.set()
+    out, err = process.communicate(timeout=60)
+    assert out == FILES[LAST[1:]], err
+
+
+def wait_for_reader(nacre: Any) -> None:
+    """Until a program of the container waits for content."""
+    deadline = time.monotonic() + 60
+    while True:
+        pids = nacre("top", "one", "-o", "pid").out.split()[1:]
+        if any("fanotify" in Path(f"/proc/{pid.strip()}/wchan").read_text() for pid in pids):
+            return
+        assert time.monotonic() < deadline, [Path(f"/proc/{pid.strip()}/wchan").read_text() for pid in pids]
+
+
+def test_without_anybody_who_fills_it_is_never_zeros(nacre: Any, server: HoldingProxy, image: str) -> None:
+    process = run(nacre, image, "sh", "-c", f"echo ready; cat {LAST}; echo done")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    wait_for_reader(nacre)
+    for pid in processes(nacre):
+        os.kill(pid, signal.SIGKILL)
+    server.gate.set()
+    assert nacre("ps", "-q").out
+    assert process.poll() is None
+    nacre("kill", "one")
+    out, err = process.communicate(timeout=60)
+    assert FILES[LAST[1:]].startswith(out)
+    assert process.returncode == 137, err
+    assert finished(nacre)
+    again = nacre("run", "--rm", "--pull", "always", image, "wc", "-c", LAST)
+    assert again.out == f"{1 << 19} {LAST}\n"
+
+
+def test_what_cannot_be_had_is_an_error(nacre: Any, server: HoldingProxy, image: str) -> None:
+    server.status = 404
+    server.gate.set()
+    process = run(nacre, image, "sh", "-c", f"cat {LAST}; echo $?; read line")
+    assert process.stdout is not None
+    out = process.stdout.readline()
+    assert out == b"1\n"
+    assert b"Input/output error" in process.communicate(timeout=60)[1]
+
+
+def test_pull_comes_back_at_once_and_the_rest_comes(nacre: Any, server: HoldingProxy, image: str) -> None:
+    nacre("pull", "-q", "--lazy", image)
+    server.wait_held()
+    server.gate.set()
+    assert nacre("run", "--rm", image, "wc", "-c", LAST).out == f"{1 << 19} {LAST}\n"
+    nacre("pull", "-q", "--lazy", image)
+    assert "No problems found" in nacre("system", "check").out
+
+
+def test_lazy_goes_with_one_image(nacre: Any) -> None:
+    assert "--lazy goes with one image" in nacre("pull", "--lazy", "-a", "x/app", check=False).err

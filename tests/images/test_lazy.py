@@ -1,0 +1,234 @@
+"""Layers that are here before their content is: what a reader sees, whatever the registry does."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from machine import needs_root
+from test_partial import Ranged, read, version
+
+from nacre.images.arrows.pull import PullResult, pull, pull_lazily
+from nacre.images.layers.filler import Filler
+from nacre.images.layers.lazy import Extents, LazyLayer
+from nacre.stores.store import Store
+from nacre.stores.trees.files import missing
+from nacre.words.digest import Digest
+from nacre.words.errors import DigestMismatch, RegistryError
+from nacre.words.oci import Descriptor
+from nacre.words.reference import Reference
+
+NAME = Reference.parse("registry.test/app:1")
+
+
+class Gated(Ranged):
+    """Gives what is `wanted` at once, anything else when `gate` is open; `wrong` sends other bytes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.wanted = threading.Event(), range(0)
+        self.wrong = self.down = False
+
+    @contextmanager
+    def fetch_range(self, descriptor: Descriptor, start: int, end: int) -> Iterator[io.BytesIO]:
+        if not (start <= self.wanted.start < end):
+            assert self.gate.wait(30)
+        if self.down:
+            raise RegistryError("the registry is down")
+        blob = self.blobs[descriptor.digest]
+        try:
+            if self.wrong:
+                self.blobs[descriptor.digest] = bytes(len(blob))
+            with super().fetch_range(descriptor, start, end) as reader:
+                yield reader
+        finally:
+            self.blobs[descriptor.digest] = blob
+
+
+@pytest.fixture
+def gated() -> Gated:
+    return Gated()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    needs_root()
+    with Store.open(str(tmp_path / "store"), driver="erofs") as opened:
+        if opened.trees.lazy.obstacle:
+            pytest.skip(opened.trees.lazy.obstacle)
+        yield opened
+
+
+class Pulled:
+    """An image that was pulled lazily, and the filler of its layers, once it is begun."""
+
+    def __init__(self, store: Store, registry: Gated) -> None:
+        self.store, self.registry = store, registry
+        registry.gate.set()
+        self.result, self.layers = pull_lazily(registry, NAME, store)
+        registry.gate.clear()
+        self.failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._fill)
+
+    def _fill(self) -> None:
+        with Store.open(self.store.root, driver="erofs") as store:
+            trees = store.trees.lazy
+            filler = Filler(self.layers, self.registry, lambda one: trees.complete(one.tree), lambda *_: True)
+            try:
+                filler.run()
+            except DigestMismatch as error:
+                self.failure = error
+
+    def begin(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        """Everything comes."""
+        self.registry.down = self.registry.wrong = False
+        self.registry.gate.set()
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+        for layer in self.layers:
+            self.store.trees.lazy.let_go(layer.tree)
+        self.layers = []
+
+
+@contextmanager
+def pulled(store: Store, registry: Gated) -> Iterator[Pulled]:
+    made = Pulled(store, registry)
+    made.begin()
+    try:
+        yield made
+    finally:
+        if made.layers:
+            made.end()
+
+
+def place_of(layer: LazyLayer, store: Store, content: bytes) -> range:
+    """Where the blob has the pieces of a content."""
+    from hashlib import sha256
+
+    number = layer.extents.digests.index(sha256(content).hexdigest())
+    return range(layer.extents.start[number], layer.extents.end[number])
+
+
+def test_what_is_read_comes_first(store: Store, gated: Gated) -> None:
+    files = version(count=200)
+    gated.chunked("1", files)
+    with pulled(store, gated) as made:
+        path, content = "lib/part150/file", files["lib/part150/file"]
+        assert content is not None
+        gated.wanted = place_of(made.layers[0], store, content)
+        assert read(store, made.result, path) == content
+        assert not made.layers[0].extents.is_complete
+        here, total, trouble = missing(made.layers[0].tree.folder) or (0, 0, "-")
+        assert (here < total or not total, trouble) == (True, "")
+
+
+def test_in_the_end_it_is_an_ordinary_tree(store: Store, gated: Gated) -> None:
+    files = version()
+    gated.chunked("1", files)
+    with pulled(store, gated) as made:
+        (layer,) = made.layers
+        assert store.trees.rows.lazy() == [layer.tree.diff_id]
+        made.end()
+    assert (store.trees.rows.lazy(), missing(layer.tree.folder)) == ([], None)
+    assert store.trees.repair.prove(layer.tree.diff_id) == ""
+    assert all(read(store, made.result, path) == content for path, content in files.items())
+    assert {*os.listdir(layer.tree.folder)} - {"implied"} == {"layer.tar", "index.erofs"}
+
+
+def test_wrong_bytes_are_an_error_and_never_seen(store: Store, gated: Gated) -> None:
+    files = version()
+    gated.chunked("1", files)
+    with pulled(store, gated) as made:
+        gated.wrong = True
+        gated.gate.set()
+        with pytest.raises(OSError, match="Input/output error"):
+            read(store, made.result, "lib/part7/file")
+        gated.wrong = False
+        assert read(store, made.result, "lib/part7/file") == files["lib/part7/file"]
+
+
+def test_a_registry_that_is_down_is_an_error_until_it_is_back(store: Store, gated: Gated) -> None:
+    files = version()
+    gated.chunked("1", files)
+    with pulled(store, gated) as made:
+        gated.down = True
+        gated.gate.set()
+        with pytest.raises(OSError, match="Input/output error"):
+            read(store, made.result, "lib/part7/file")
+        gated.down = False
+        assert read(store, made.result, "lib/part7/file") == files["lib/part7/file"]
+
+
+def test_without_a_holder_it_is_not_here(store: Store, gated: Gated) -> None:
+    files = version()
+    gated.chunked("1", files)
+    made = Pulled(store, gated)
+    (layer,) = made.layers
+    assert store.trees.has(layer.tree.diff_id)
+    store.trees.lazy.let_go(layer.tree)
+    assert not store.trees.has(layer.tree.diff_id)
+    gated.gate.set()
+    again: PullResult = pull(gated, NAME, store)
+    assert store.trees.rows.lazy() == []
+    assert read(store, again, "lib/part7/file") == files["lib/part7/file"]
+
+
+def test_a_tree_that_is_not_what_the_config_says_goes_in_the_end(store: Store, gated: Gated) -> None:
+    files = version()
+    layer = gated.chunked("1", files)
+    other = dict(layer.annotations)
+    gated.image("1", b"another tar", layer, other)
+    with pulled(store, gated) as made:
+        diff_id = made.layers[0].tree.diff_id
+        assert diff_id == Digest.of(b"another tar")
+        made.end()
+    assert isinstance(made.failure, DigestMismatch)
+    assert not store.trees.has(diff_id)
+
+
+@pytest.mark.parametrize("kind", ["no table", "small", "no digests"])
+def test_what_cannot_be_lazy_comes_whole(
+    store: Store, gated: Gated, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = version(count=2 if kind == "small" else 40)
+    if kind == "no table":
+        gated.add_image("1", files)
+    else:
+        gated.chunked("1", files)
+    if kind == "no digests":
+        add = Extents.add
+
+        def bare(extents: Extents, at: int, size: int, blob: tuple[int, int], _digest: str) -> None:
+            add(extents, at, size, blob, "")
+
+        monkeypatch.setattr(Extents, "add", bare)
+    made = Pulled(store, gated)
+    assert made.layers == []
+    assert read(store, made.result, "lib/part1/file") == files["lib/part1/file"]
+
+
+PIECES = st.lists(st.tuples(st.integers(0, 5), st.integers(1, 9)), max_size=20)
+
+
+@given(pieces=PIECES, offset=st.integers(0, 150), count=st.integers(0, 60))
+def test_the_pieces_that_a_read_touches(pieces: list[tuple[int, int]], offset: int, count: int) -> None:
+    extents, at = Extents(), 0
+    for gap, size in pieces:
+        extents.add(at + gap, size, (at, at + size), "digest")
+        at += gap + size
+    spans = [(start, start + size) for start, size in zip(extents.at, extents.size, strict=True)]
+    touched = [
+        number for number, (start, end) in enumerate(spans)
+        if not count or (start < offset + count and end > offset)
+    ]  # fmt: skip
+    assert list(extents.within(offset, count)) == touched
