@@ -21,6 +21,7 @@ from pagekit import Site
 from nacre.engine.accounts import RegistryAccounts
 from nacre.engine.network import fetched
 from nacre.services.client import Client
+from nacre.services.server.outgoing import Outgoing
 from nacre.words.errors import UsageError
 from nacre.words.rules import AccessRules, OidcRules, RegistryRules
 
@@ -45,7 +46,10 @@ def site(tmp_path: Path, issuer: FakeIssuer, accounts: RegistryAccounts) -> Iter
         issuer=issuer.url, client="registry", secret="s3cret", teams=("staff=crew",), administrators=("ops",)
     )
     rules = RegistryRules(access=AccessRules(oidc=oidc))
-    with Client() as client, Site(str(tmp_path / "r"), rules=rules, fetch=partial(fetched, client)) as found:
+    with (
+        Client() as client,
+        Site(str(tmp_path / "r"), rules=rules, outgoing=Outgoing(partial(fetched, client))) as found,
+    ):
         yield found
 
 
@@ -185,7 +189,10 @@ def test_a_session_is_new_and_ends(site: Site, issuer: FakeIssuer, accounts: Reg
 
 def test_an_issuer_that_cannot_be_asked(tmp_path: Path, accounts: RegistryAccounts) -> None:
     rules = RegistryRules(access=AccessRules(oidc=OidcRules(issuer="http://127.0.0.1:1", client="a")))
-    with Client() as client, Site(str(tmp_path / "r"), rules=rules, fetch=partial(fetched, client)) as site:
+    with (
+        Client() as client,
+        Site(str(tmp_path / "r"), rules=rules, outgoing=Outgoing(partial(fetched, client))) as site,
+    ):
         assert site.get("/-/oidc").status == 503
 
 
