@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -26,9 +28,9 @@ def test_it_removes_what_nothing_names(serving: RunningServer, api: Any) -> None
         assert time.monotonic() < deadline
     assert catalog.manifest("app", "1") is not None
     assert api("DELETE", "app/manifests/1").status == 202
-    while catalog.manifest("app", image.digest) is not None or serving.registry.state.garbage.look()[0].blobs:
+    content = Path(serving.registry.state.store.root) / "blobs" / "sha256"
+    while catalog.manifest("app", image.digest) is not None or list(content.iterdir()):
         assert time.monotonic() < deadline
-    assert list((Path(serving.registry.state.store.root) / "blobs" / "sha256").iterdir()) == []
 
 
 def test_by_a_command(nacre: Any, tmp_path: Path, api_of: Any) -> None:
@@ -43,3 +45,28 @@ def test_by_a_command(nacre: Any, tmp_path: Path, api_of: Any) -> None:
     assert nacre(*words, *now).lines[1].split() == ["unused", "0", "0", "0B"]
     assert "is no registry" in nacre("registry", "gc", "--root", str(tmp_path / "none"), check=False).err
     assert "invalid duration 'x'" in nacre(*words, "--untagged-age", "x", check=False).err
+
+
+def test_a_collection_that_is_killed(tmp_path: Path, nacre: Any, api_of: Any) -> None:
+    """What is named stays whole, and the next one removes the rest."""
+    root = str(tmp_path / "registry")
+    with RunningServer(root) as serving:
+        api = api_of(serving.url)
+        image = api.push_image("app", "1")
+        for number in range(100):
+            api.push_blob("app", b"lost %d" % number)
+    content = Path(root, "blobs", "sha256")
+    words = "registry", "gc", "--root", root, "--gc-grace", "0s"
+    process = subprocess.Popen([sys.executable, "-m", "nacre", *words], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while len(list(content.iterdir())) > 102 and process.poll() is None:
+        assert time.monotonic() < deadline
+    process.kill()
+    process.wait(30)
+    assert nacre("registry", "check", "--read", "--root", root).lines[-1] == "No problems found"
+    nacre(*words)
+    with RunningServer(root) as serving:
+        assert api_of(serving.url)("GET", "app/manifests/1").body == image.data
+        while len(list(content.iterdir())) > 3:  # content whose rows the killed one had removed
+            assert time.monotonic() < deadline + 60
+    assert {path.name for path in content.iterdir()} >= {image.digest.partition(":")[2]}
