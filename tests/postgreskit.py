@@ -6,8 +6,10 @@ import glob
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ class PostgresServer:
         self._programs, self._owner = programs, _owner()
         self._count = 0
         self.folder = tempfile.mkdtemp(prefix="nacre-pg-", dir="/tmp")  # a socket's path may have 107 bytes
+        self._environment = {"PATH": os.environ["PATH"], "HOME": self.folder, "LC_ALL": "C"}
         if self._owner:
             account = pwd.getpwnam(self._owner["user"])
             os.chown(self.folder, account.pw_uid, account.pw_gid)
@@ -30,12 +33,28 @@ class PostgresServer:
 
     def start(self) -> None:
         """Again, after `kill`."""
-        settings = f"-c listen_addresses='' -c unix_socket_directories={self.folder} -c fsync=off"
-        self._run("pg_ctl", "-D", "data", "-w", "-t", "60", "-l", "log", "-o", settings, "start")
+        settings = ("listen_addresses=", f"unix_socket_directories={self.folder}", "fsync=off")
+        # it ends with the tests, also when these are killed
+        command = ["setpriv", "--pdeathsig", "QUIT", f"{self._programs}/postgres", "-D", "data"]
+        command += [word for setting in settings for word in ("-c", setting)]
+        with open(f"{self.folder}/log", "ab") as log:
+            self._server = subprocess.Popen(
+                command, cwd=self.folder, env=self._environment, stdin=subprocess.DEVNULL, stdout=log,
+                stderr=log, **self._owner,
+            )  # fmt: skip
+        end = time.monotonic() + 60
+        while not self._answers():
+            assert self._server.poll() is None, "PostgreSQL does not start"
+            assert time.monotonic() < end, "PostgreSQL does not answer"
+
+    def _answers(self) -> bool:
+        command = [f"{self._programs}/pg_isready", "-q", "-h", self.folder]
+        return subprocess.run(command, env=self._environment, timeout=60).returncode == 0
 
     def kill(self) -> None:
         """As a power cut does."""
-        self._run("pg_ctl", "-D", "data", "-m", "immediate", "-w", "-t", "60", "stop")
+        self._server.send_signal(signal.SIGQUIT)
+        self._server.wait(60)
 
     def stop(self) -> None:
         """Nothing is left."""
@@ -56,9 +75,8 @@ class PostgresServer:
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [f"{self._programs}/{program}", *arguments]
-        environment = {"PATH": os.environ["PATH"], "HOME": self.folder, "LC_ALL": "C"}
         done = subprocess.run(
-            command, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
+            command, cwd=self.folder, env=self._environment, stdin=subprocess.DEVNULL, capture_output=True,
             text=True, timeout=120, **self._owner,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr or done.stdout
