@@ -330,6 +330,7 @@ COMMANDS_OF = {
         "config": "see configure", "check-config": PRINTED,
         "cache-size": "cache", "upstream": "upstreams",
         "database": "metadata",
+        "log-format": "log",
     }),
     "system check": ("system.check", {}),
     "system df": ("disk_usage", {"verbose": "see system.summary"}),

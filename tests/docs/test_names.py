@@ -105,6 +105,11 @@ team teams versions collector durations garbage mentions
 exceeded identities invitation invitations oidc quota quotas sso
 application applications limits occurrence protocol secret tables
 exchange fetch issuer issuers rate rates tls trust trusts
+exchange exceeded fetch invitations quota quotas invitation issuer issuers tls trust trusts
+application applications exposition figures limits metrics observed occurrence protocol secret tables
+application applications exposition figures limits metrics observed occurrence protocol secret tables
+exchange fetch invitation issuer issuers tls trust trusts
+exchange exceeded fetch invitations rate rates quota quotas invitation issuer issuers tls trust trusts
 activity author joblocks maintenance
 activity author joblocks jobs maintenance query
 about bar bounded browsing listings still changed comparing documents home in location opened page readme

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from .options import Command, flag, many, number, text
+from .options import Command, choice, flag, many, number, text
 from .output import FORMAT, human_size, inspect_one, listing
 
 TYPE_CHECKING = False
@@ -190,6 +190,7 @@ COMMAND = Command(
         *_RULES,
         flag("--plain-http", "Serve without TLS on an address that other machines reach"),
         _ROOT,
+        choice("--log-format", "Write the log as text or as json", ("text", "json"), default="text"),
         flag("-q, --quiet", "Log only failures of the registry itself"),
         flag("--sparse", "Accept manifests whose content is not all there"),
         text("--storage", "Keep content in a bucket: s3://, gs:// or az:// (docs/registry-storage.md)",

@@ -162,6 +162,18 @@ class StopRules(Value):
     patience: float = 8.0
 
 
+class LogRules(Value):
+    """The log of a registry: `form` is `text` or `json`."""
+
+    form: str = "text"
+
+
+class MetricsRules(Value):
+    """Who may read the metrics: this machine, administrators, and whoever sends `token`, "" for none."""
+
+    token: str = ""
+
+
 class RegistryLimits(Value):
     """What a client may ask for. Sizes in bytes, times in seconds.
 
@@ -263,6 +275,7 @@ class MetadataRules(Value):
 
 class RegistryRules(Value):
     """What a registry does where the protocol leaves the choice. `stop`: how it ends.
+    `log` and `metrics`: what it tells the operator.
 
     `sparse`: manifests are taken although content that they name is not there (part of the platforms of an
     index, say). `connections`: most of one address at a time; those that moved least give way. `children`:
@@ -286,6 +299,8 @@ class RegistryRules(Value):
     tls: TlsRules = TlsRules()
     plain_http: bool = False
     stop: StopRules = StopRules()
+    log: LogRules = LogRules()
+    metrics: MetricsRules = MetricsRules()
     activity: ActivityRules = ActivityRules()
     limits: RegistryLimits = RegistryLimits()
     rates: RateRules = RateRules()

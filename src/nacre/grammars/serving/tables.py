@@ -9,6 +9,8 @@ from . import (
     database,
     garbage,
     limits,
+    log,
+    metrics,
     oidc,
     protocol,
     rates,
@@ -23,6 +25,8 @@ from . import (
 
 TABLES = (
     server.TABLE,
+    log.TABLE,
+    metrics.TABLE,
     database.TABLE,
     tls.TABLE,
     access.TABLE,

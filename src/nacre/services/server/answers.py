@@ -89,11 +89,18 @@ class Ready(Response):
         await send({"type": "http.response.body", "body": self.body})
 
 
-def failure(error: Exception) -> Response:
-    """The answer to any exception: status and code by its kind, never its traceback."""
+def failure(error: Exception, request: str = "") -> Response:
+    """The answer to any exception: status and code by its kind, never its traceback; with the id of the
+    request where the log of the registry says more.
+    """
     status, code, message = _judge(error)
     headers = error.headers if isinstance(error, RegistryError) else None
-    response = answer(status, headers, encode(code, message), JSON)
+    response = answer(
+        status,
+        headers,
+        encode(code, message, {"request": request} if status >= 500 and request else None),
+        JSON,
+    )
     if status in (408, 413):
         response.headers["Connection"] = "close"
     if status in (429, 503):

@@ -27,8 +27,10 @@ from .bodies import Body, ClientDisconnected
 from .clients import check_namespace
 from .jobs import Jobs
 from .lists import Lists
+from .logs import ROUTE, Observed, RegistryLog
 from .maintenance import jobs_of
 from .manifests import Manifests
+from .metrics import OTHER, RequestMetrics
 from .outgoing import Outgoing
 from .state import RegistryState
 
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from starlette.responses import Response
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from ...stores.registry import RegistryStore
     from ...words.rules import RegistryRules
@@ -47,7 +49,6 @@ if TYPE_CHECKING:
 
 BASE = "/v2"
 """How the paths of the protocol begin."""
-_LINE = 2000
 _QUERY = 4096
 _PATHS = 4096
 """Paths that are kept understood."""
@@ -76,8 +77,9 @@ class Registry:
         upstreams: Sequence[Upstream] = (),
     ) -> None:
         self.state = RegistryState(store, rules)
-        self._log, self._access = log, access
         outgoing = outgoing or Outgoing()
+        self.log = RegistryLog(log, access, json=self.state.rules.log.form == "json")
+        self.metrics = RequestMetrics()
         self._handlers = self._table()
         text = self.state.rules.warning
         self._warning = [(WARNING.lower().encode(), format_warning(text).encode())] if text else []
@@ -98,11 +100,11 @@ class Registry:
         self._running: set[asyncio.Task[object]] = set()
         self.jobs = Jobs(self.state.job_locks, self._note)
         self.copies = self._pull_through(upstreams)
-        jobs = jobs_of(self.state, access or _silent, log)
-        for job in (*jobs, *(self.copies.jobs(access or _silent) if self.copies else ())):
+        jobs = jobs_of(self.state, self.log.said, self.log.noted)
+        for job in (*jobs, *(self.copies.jobs(self.log.said) if self.copies else ())):
             self.jobs.add(job)
         if self.state.rules.webhooks:
-            self._tell_others(outgoing, access or _silent)
+            self._tell_others(outgoing, self.log.said)
 
     def _tell_others(self, outgoing: Outgoing, tell: Callable[[str], object]) -> None:
         from . import webhooks
@@ -118,7 +120,7 @@ class Registry:
             return None
         from .upstreams import PullThrough
 
-        copies = PullThrough(self.state, upstreams, self.state.rules.cache, self._log)
+        copies = PullThrough(self.state, upstreams, self.state.rules.cache, self.log.noted)
         self.at_end.append(copies.close)
         return copies
 
@@ -143,7 +145,7 @@ class Registry:
             return
         began = time.perf_counter()
         request = Request(scope, receive)
-        seen = _Seen(send, last=self.is_stopping)
+        seen = Observed(send, self.log.id_of(scope), last=self.is_stopping)
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)
@@ -151,10 +153,18 @@ class Registry:
             await self._serve(request, seen)
         finally:
             self._running.discard(task)
-            if self._access:
-                self._access(_access_line(request, seen, time.perf_counter() - began))
+            self._count(request, seen, time.perf_counter() - began)
 
-    async def _serve(self, request: Request, seen: _Seen) -> None:
+    def _count(self, request: Request, seen: Observed, seconds: float) -> None:
+        scope = request.scope
+        body, route = scope.get("nacre.body"), scope.get(ROUTE)
+        shape = route.endpoint.value if isinstance(route, Route) else route or OTHER
+        received = body.count if body else 0
+        sent = 0 if request.method == "HEAD" else seen.size
+        self.metrics.add((request.method, shape, seen.status), seconds, received, sent)
+        self.log.request(request, seen, seconds)
+
+    async def _serve(self, request: Request, seen: Observed) -> None:
         try:
             response = await self._respond(request)
             await response(request.scope, request.receive, seen)
@@ -164,7 +174,7 @@ class Registry:
             self._note(error)
             if not seen.status:
                 await Body.of(request).linger()
-                await failure(error)(request.scope, request.receive, seen)
+                await failure(error, seen.id.decode())(request.scope, request.receive, seen)
 
     async def _respond(self, request: Request) -> ASGIApp:
         if request.method not in ("GET", "HEAD"):
@@ -173,9 +183,10 @@ class Registry:
         if len(request.scope["query_string"]) > _QUERY:
             raise refusal(Code.UNSUPPORTED, "the query is too long", status=414)
         path = request.scope.get("raw_path", request.scope["path"].encode()).decode("latin-1")
-        if not path.startswith(BASE) and (application := await self._applications.find(path)):
+        if not path.startswith(BASE) and (found := await self._applications.find(path)):
+            request.scope[ROUTE], application = found
             return application
-        route = self._match(path)
+        route = request.scope[ROUTE] = self._match(path)
         handler = self._handler(request, route)
         if self.copies is not None and route is not None and route.name:
             route, handler = await self.copies.meant(request, route, handler)
@@ -197,22 +208,22 @@ class Registry:
         if isinstance(error, RegistryError | ContentError):
             return
         if isinstance(error, NacreError):
-            self._log(_printable(f"error: {error.message}"))
+            self.log.failed(error.message)
         else:
-            self._log("error: " + " | ".join(traceback.format_exception(error)).replace("\n", " | "))
+            self.log.failed(" | ".join(traceback.format_exception(error)).replace("\n", " | "))
 
     def note(self, line: str) -> None:
         """Tell the operator in one line."""
-        self._log(_printable(line))
+        self.log.noted(line)
 
     def begin(self) -> None:
         """Begin what goes on beside the requests. On the loop that serves."""
         self.jobs.begin()
 
     @property
-    def is_busy(self) -> bool:
-        """Is any request under way?"""
-        return bool(self._running)
+    def running(self) -> int:
+        """How many requests are under way."""
+        return len(self._running)
 
     def interrupt(self) -> None:
         """Cancel every request that is under way; their uploads can be resumed."""
@@ -241,33 +252,3 @@ async def _no_method(request: Request, route: Route) -> Response:
     )
     response.headers["Allow"] = known
     return response
-
-
-class _Seen:
-    """`send`, with an eye on the status and the size."""
-
-    def __init__(self, send: Send, *, last: bool) -> None:
-        self._send, self.status, self.size, self._last = send, 0, "-", last
-
-    async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            if self._last:
-                message["headers"].append((b"connection", b"close"))
-            headers = dict(message["headers"])
-            self.size = headers.get(b"content-length", b"-").decode("latin-1")
-        await self._send(message)
-
-
-def _access_line(request: Request, seen: _Seen, seconds: float) -> str:
-    client = request.client.host if request.client else "-"
-    path = request.scope.get("raw_path", b"").decode("latin-1")
-    query = request.scope["query_string"].decode("latin-1")
-    target = path + ("?" + query if query else "")
-    status = seen.status or "lost"
-    return _printable(f'{client} "{request.method} {target}" {status} {seen.size} {seconds * 1000:.1f}ms')
-
-
-def _printable(line: str) -> str:
-    """One line without control characters: what a client sends ends on a terminal."""
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in line[:_LINE])

@@ -37,6 +37,7 @@ class Application(NamedTuple):
 
 APPLICATIONS = (
     Application("access.tokens", ("/token",), closed=True),
+    Application("exposition", ("/metrics",)),
     Application("health", ("/healthz", "/readyz")),
     Application("page.app", ("/", "/r/*", "/-/*")),
 )  # fmt: skip
@@ -60,14 +61,18 @@ class Applications:
         self._known = {path: each for each in APPLICATIONS for path in each.paths}
         self._loaded: dict[str, asyncio.Future[ASGIApp]] = {}
 
-    async def find(self, path: str) -> ASGIApp | None:
-        """What answers a path; None if nothing does. Raises RegistryError (404) if a library is missing."""
+    async def find(self, path: str) -> tuple[str, ASGIApp] | None:
+        """What answers a path, after the one it goes by in metrics; None if nothing does.
+
+        Raises RegistryError (404) if a library is missing.
+        """
         found = self._known.get(path) or self._above(path)
         if found is None or (found.closed and not self._registry.authorization.is_closed):
             return None
         if found.module not in self._loaded:
             self._loaded[found.module] = asyncio.ensure_future(self._load(found))
-        return await asyncio.shield(self._loaded[found.module])
+        shown = path if path in self._known else found.paths[-1]
+        return shown, await asyncio.shield(self._loaded[found.module])
 
     def _above(self, path: str) -> Application | None:
         while path:

@@ -50,6 +50,11 @@ class Body:
             self.length, self._ended = 0, True
         self._ended = self._ended or self.length == 0
 
+    @property
+    def count(self) -> int:
+        """Bytes that came."""
+        return self._count
+
     async def pieces(self) -> AsyncIterator[bytearray]:
         """The body in pieces. Raises Lost, and RegistryError (408) when nothing comes any more; what
         came before is given first.

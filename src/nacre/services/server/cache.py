@@ -23,6 +23,11 @@ class ContentCache:
         self._kept: OrderedDict[Digest, bytes] = OrderedDict()
         self._size = 0
 
+    @property
+    def size(self) -> int:
+        """Bytes that are kept."""
+        return self._size
+
     async def read(self, digest: Digest) -> bytes:
         """Content of at most 4 MiB, verified. Raises NotFound, and DigestMismatch when it is damaged."""
         data = self._kept.get(digest)

@@ -206,7 +206,7 @@ async def _drain(registry: Registry, server: _HttpServer, connections: Connectio
     await asyncio.sleep(delay)
     server.refuse()
     loop = asyncio.get_running_loop()
-    while registry.is_busy or await loop.run_in_executor(None, connections.is_sending):
+    while registry.running or await loop.run_in_executor(None, connections.is_sending):
         await asyncio.sleep(_DRAIN_EVERY)
 
 
