@@ -109,9 +109,10 @@ def test_serve_prints_it_once(folder: str, accounts: RegistryAccounts) -> None:
             [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as serving:
             assert serving.stdout
+            assert serving.stderr
             assert b"serving on" in serving.stdout.readline()
             serving.send_signal(signal.SIGTERM)
-            out, err = serving.communicate(timeout=60)
+            out, err = serving.stdout.read(), serving.stderr.read()
         assert serving.returncode == 0, err
         found = re.findall(r"http://127\.0\.0\.1:\d+/-/setup\?token=\S{40,}", out.decode())
         assert len(found) == links
