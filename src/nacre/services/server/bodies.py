@@ -52,7 +52,7 @@ class Body:
 
     @property
     def count(self) -> int:
-        """Bytes that came."""
+        """Bytes of the body that have come so far."""
         return self._count
 
     async def pieces(self) -> AsyncIterator[bytearray]:
