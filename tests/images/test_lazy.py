@@ -79,8 +79,10 @@ class Pulled:
 
     def _fill(self) -> None:
         with Store.open(self.store.root, driver="erofs") as store:
-            trees = store.trees.lazy
-            filler = Filler(self.layers, self.registry, lambda one: trees.complete(one.tree), lambda *_: True)
+            complete = store.trees.lazy.complete
+            filler = Filler(
+                self.layers, self.registry, lambda one: complete(one.tree), lambda one, _: one.tree.is_here
+            )  # fmt: skip
             try:
                 filler.run()
             except DigestMismatch as error:
@@ -167,6 +169,18 @@ def test_a_registry_that_is_down_is_an_error_until_it_is_back(store: Store, gate
             read(store, made.result, "lib/part7/file")
         gated.down = False
         assert read(store, made.result, "lib/part7/file") == files["lib/part7/file"]
+
+
+def test_who_waits_for_what_was_removed_is_told(store: Store, gated: Gated) -> None:
+    gated.chunked("1", version())
+    with pulled(store, gated) as made:
+        (layer,) = made.layers
+        fd = os.open(f"{layer.tree.folder}/layer.tar", os.O_RDONLY)
+        os.rename(layer.tree.folder, f"{store.root}/trash/removed")
+        with pytest.raises(OSError, match="Input/output error"):
+            os.pread(fd, 1 << 20, layer.extents.at[30])
+        os.close(fd)
+        os.rename(f"{store.root}/trash/removed", layer.tree.folder)
 
 
 def test_without_a_holder_it_is_not_here(store: Store, gated: Gated) -> None:

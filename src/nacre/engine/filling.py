@@ -84,10 +84,10 @@ def _fill(engine: Wiring, store: Store, reference: Reference, layers: Sequence[L
     from .network import client_of
 
     with _opened(store) as fresh, client_of(engine.config, engine.network) as client:
-        rows, lazy = fresh.trees.rows, fresh.trees.lazy
+        lazy = fresh.trees.lazy
 
         def wanted(layer: LazyLayer, seconds: float) -> bool:
-            return rows.has(layer.tree.diff_id) and (seconds < _PATIENCE or has_lazy(store.root))
+            return layer.tree.is_here and (seconds < _PATIENCE or has_lazy(store.root))
 
         repository = client.repository(reference)
         Filler(layers, repository, lambda layer: lazy.complete(layer.tree), wanted).run()

@@ -235,6 +235,7 @@ class Filler:
         for work in self._works:
             with suppress(OSError):  # it is an ordinary tree by now, or gone
                 work.layer.tree.note(work.extents.bytes_here, sum(work.extents.size), self._trouble)
+            self._look(work)
 
     # the others: fetching
 
@@ -309,12 +310,14 @@ class Filler:
             fetch.work.put_back(fetch.numbers)
             self._behind -= not fetch.wanted
             self._ready.notify_all()
-        self._look(fetch.work)
+        if fetch.work.extents.is_complete:
+            self._look(fetch.work)
 
     def _look(self, work: _LayerWork) -> None:
         """Whether a layer is whole, or not wanted any more; its end comes once."""
         whole = work.extents.is_complete
-        if not whole and (not self._trouble or self._wanted(work.layer, monotonic() - self._since)):
+        failing = monotonic() - self._since if self._trouble else 0.0
+        if not whole and self._wanted(work.layer, failing):
             return
         with self._ready:
             first, work.ending = not work.ending, True
@@ -329,7 +332,10 @@ class Filler:
             self._failures.append(error)
         with self._ready:
             work.ended = True
+            left, work.readers = work.readers, []
             self._ready.notify_all()
+        for reader in left:
+            reader.answer(errno.EIO)
         os.eventfd_write(self._wake, 1)
 
 

@@ -44,6 +44,11 @@ class LazyTree(Value):
     tar: int
     content: ContentGroup
 
+    @property
+    def is_here(self) -> bool:
+        """Whether its folder was not removed meanwhile, with the image."""
+        return os.path.exists(f"{self.folder}/{files.LAZY}")
+
     def note(self, here: int, total: int, trouble: str = "") -> None:
         """Say how far it is, in bytes of content, and what keeps the rest from coming. Raises OSError."""
         text = f"{here} {total} {trouble}".encode("utf-8", "replace")[: files.NOTE]
