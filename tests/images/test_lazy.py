@@ -191,6 +191,7 @@ def test_without_a_holder_it_is_not_here(store: Store, gated: Gated) -> None:
     assert store.trees.has(layer.tree.diff_id)
     store.trees.lazy.let_go(layer.tree)
     assert not store.trees.has(layer.tree.diff_id)
+    assert store.trees.repair.prove(layer.tree.diff_id) == "its content did not all come"
     gated.gate.set()
     again: PullResult = pull(gated, NAME, store)
     assert store.trees.rows.lazy() == []

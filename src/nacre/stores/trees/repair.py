@@ -34,7 +34,9 @@ class TreeRepair:
 
         `passed` is told the bytes read; `blob` gives the tar where the tree itself does not. Raises NotFound.
         """
+        from .files import missing
         from .forms.proof import prove
+        from .lazy import is_filled
 
         driver = self._driver_of(diff_id)
         if driver is None:
@@ -44,6 +46,8 @@ class TreeRepair:
         tree = self._catalog.tree(diff_id, driver)
         if not os.path.isdir(tree.folder):
             return "its directory is missing"
+        if missing(tree.folder) and not is_filled(self._catalog.root, tree.folder):
+            return "its content did not all come"
         return prove(tree, self._catalog.budget(), passed, blob)
 
     def _driver_of(self, diff_id: Digest) -> str | None:
