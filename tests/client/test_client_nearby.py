@@ -17,7 +17,7 @@ from fakeregistry import Exchange, FakeRegistry
 
 from nacre.ground import linux, userns
 from nacre.services.client import Client, ClientConfig, Policy, TransportLimits, transport
-from nacre.services.client.nearby import is_nearby
+from nacre.services.client.nearby import is_internal, is_nearby
 from nacre.words.errors import NacreError, RegistryError, Unreachable
 from nacre.words.reference import Reference
 
@@ -79,6 +79,104 @@ def test_downloads(fake: FakeRegistry, connect: Connect) -> None:
     for url in (f"http://{METADATA}/", f"http://{fake.host}/file"):
         with pytest.raises(RegistryError, match="link-local address"):
             connect().download(url)
+
+
+# Of registries whose answers others get
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        METADATA, "127.0.0.1", "127.9.9.9", "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "0.0.0.0",
+        "224.0.0.1", "255.255.255.255", "2130706433", "0x7f.1", "::1", "::", "[::1]", "fd00::1",
+        "fe80::1%eth0", "fec0::1", "ff02::1", "::ffff:10.0.0.1", "::7f00:1", "64:ff9b::a00:1",
+        "2002:a00:1::1", "localhost", "app.LOCALHOST.", "168.63.129.16",
+    ],
+)  # fmt: skip
+def test_what_is_internal(host: str) -> None:
+    assert is_internal(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "reg.example", ""]
+)
+def test_what_is_public(host: str) -> None:
+    assert not is_internal(host)
+
+
+def _led(fake: FakeRegistry, connect: Connect, away: str, content: bytes = b"x") -> bytes:
+    """The blob of a registry that redirects there."""
+    repository = connect(guarded=True).repository(Reference.parse(f"{fake.host}/app"))
+    fake.on("GET", "/blobs/", lambda x: x.reply(307, location=away), times=3)
+    return bytes(repository.read(descriptor(content)))
+
+
+def test_a_redirect_to_another_host_is_over_tls(fake: FakeRegistry, connect: Connect) -> None:
+    port = fake.host.rpartition(":")[2]
+    with pytest.raises(RegistryError, match="which is not encrypted: not allowed"):
+        _led(fake, connect, f"http://localhost:{port}/secret")
+    fake.on(
+        "GET", "/v2/", lambda x: x.reply(401, www_authenticate='Bearer realm="http://localhost/t"'), times=5
+    )
+    repository = connect(guarded=True).repository(Reference.parse(f"{fake.host}/app"))
+    with pytest.raises(RegistryError, match="which is not encrypted: not allowed"):
+        repository.resolve(Reference.parse(f"{fake.host}/app"))
+    assert not [path for _, path, _ in fake.requests if "secret" in path]
+
+
+def test_an_internal_registry_leads_to_its_own_host(fake: FakeRegistry, connect: Connect) -> None:
+    other = FakeRegistry()
+    try:
+        digest = other.add_blob("app", b"x")
+        assert _led(fake, connect, f"http://{other.host}/v2/app/blobs/{digest}") == b"x"
+    finally:
+        other.close()
+
+
+@pytest.fixture
+def internal(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, list[str]]]:
+    """What listens at 127.0.0.2, the only address that is internal, also called `evil.example`; who came."""
+    came: list[str] = []
+
+    def names(host: Any, *args: Any, **options: Any) -> Any:
+        return _lookup("127.0.0.2" if host == "evil.example" else host, *args, **options)
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                with server.accept()[0] as connection:
+                    came.append(connection.recv(1 << 10).decode(errors="replace"))
+
+    monkeypatch.setattr(socket, "getaddrinfo", names)
+    monkeypatch.setattr(transport, "is_internal", lambda host: host == "127.0.0.2")
+    with socket.create_server(("127.0.0.2", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield server.getsockname()[1], came
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "evil.example"])
+def test_a_public_registry_leads_to_no_internal_address(
+    host: str, fake: FakeRegistry, connect: Connect, internal: tuple[int, list[str]]
+) -> None:
+    """By number or by name: nothing is sent, no TLS is begun."""
+    port, came = internal
+    with pytest.raises(RegistryError, match="is not allowed: it is no public address"):
+        _led(fake, connect, f"https://{host}:{port}/secret")
+    assert not any(came)
+
+
+def test_its_token_server_is_not_there_either(
+    fake: FakeRegistry, connect: Connect, internal: tuple[int, list[str]]
+) -> None:
+    realm = f'Bearer realm="https://evil.example:{internal[0]}/token"'
+    fake.on("GET", "/v2/", lambda x: x.reply(401, www_authenticate=realm), times=5)
+    repository = connect(guarded=True).repository(Reference.parse(f"{fake.host}/app"))
+    with pytest.raises(RegistryError, match="no public address"):
+        repository.resolve(Reference.parse(f"{fake.host}/app"))
+    assert not any(internal[1])
 
 
 # By name: in a network of its own, where such an address answers

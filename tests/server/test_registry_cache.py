@@ -368,7 +368,10 @@ def test_wrong_manifests_are_refused(cached: Any, fake: FakeRegistry, image: Sim
     assert api("GET", f"docker.io/library/app/blobs/{image.digest}").status == 502
 
 
-@pytest.mark.parametrize("target", ["file:///etc/passwd", "http://169.254.169.254/latest", "ftp://a/b"])
+@pytest.mark.parametrize(
+    "target",
+    ["file:///etc/passwd", "http://169.254.169.254/latest", "ftp://a/b", "http://localhost:1/internal"],
+)
 def test_redirects_lead_to_no_secrets(target: str, cached: Any, fake: FakeRegistry, make: Any) -> None:
     api = cached(user="me", password="secret-of-mine")
     fake.on("GET", "blobs", lambda x: x.reply(307, location=target), times=100)

@@ -85,7 +85,7 @@ def _client(rules: UpstreamRules, config: Config, network: NetworkSettings, agen
         credentials=lambda _name: known, proxies=proxies_of(config), user_agent=agent,
         settings=_settings(rules, network.settings), insecure=network.insecure,
         certificates=certificates_of(network), policy=Policy(attempts=3, base=0.2, patience=1.0),
-        limits=TransportLimits(connect=10.0, stall=30.0, document=60.0),
+        limits=TransportLimits(connect=10.0, stall=30.0, document=60.0), guarded=True,
     )  # fmt: skip
     return Client(told)
 

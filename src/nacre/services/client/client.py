@@ -40,7 +40,9 @@ class ClientConfig:
     certificate; loopback always may. `proxies` as for `Transport`. `settings` is what the user said of
     registries; it counts for limits, policy, ranges and authorities too, where these are not given.
     `certificates` gives for `host[:port]` what lies where other tools keep certificates. `uploads` keeps
-    where uploads were broken off, `notice` hears of a mirror that is passed over.
+    where uploads were broken off, `notice` hears of a mirror that is passed over. `guarded`: others get
+    what a registry sends, so it may lead to other hosts over TLS only, and into a private network only from
+    one.
     """
 
     credentials: Lookup = anonymous
@@ -56,6 +58,7 @@ class ClientConfig:
     uploads: Kept = field(default_factory=NoUploadRecords)
     notice: Callable[[str], object] = lambda _line: None
     ranges: Ranges | None = None
+    guarded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ class Client:
             ca_file=config.ca_file or settings.ca or "", proxies=_proxies(config.proxies, settings),
             clock=config.clock, special=self._special,
         )  # fmt: skip
-        self._hosts = Hosts(self._transport, config.insecure, config.settings)
+        self._hosts = Hosts(self._transport, config.insecure, config.settings, guarded=config.guarded)
         self._throttles = Throttles(config.settings)
         self._ranges = config.ranges or Ranges(config.settings.ranges or DEFAULT_RANGES, config.clock)
         self._down: set[str] = set()

@@ -52,11 +52,16 @@ def candidates(
 
 
 class Hosts:
-    """Finds endpoints, each once; threads that want the same one wait for the first."""
+    """Finds endpoints, each once; threads that want the same one wait for the first.
+
+    `guarded`: whoever speaks to them looks where they lead, see `session`.
+    """
 
     def __init__(
-        self, transport: Transport, insecure: Collection[str] = (), settings: Settings = _NOTHING
-    ) -> None:
+        self, transport: Transport, insecure: Collection[str] = (), settings: Settings = _NOTHING, *,
+        guarded: bool = False,
+    ) -> None:  # fmt: skip
+        self.guarded = guarded
         self._transport, self._insecure, self._settings = transport, frozenset(insecure), settings
         self._found: dict[str, HostEndpoint] = {}
         self._lock = threading.Lock()

@@ -1,4 +1,5 @@
-"""Addresses that nobody far away may lead to: those of the link, and where clouds give out secrets.
+"""Addresses that nobody far away may lead to: those of the link, and where clouds give out secrets; for some
+clients all that are not public.
 
 A registry, a token server or a download can name any URL in a redirect. At link-local addresses the
 metadata services of clouds answer whoever asks, with the credentials of the machine.
@@ -27,6 +28,26 @@ def is_nearby(host: str) -> bool:
     host = host.strip("[]").rstrip(".").lower()
     address = _address(host)
     return host in _NAMES if address is None else _is_near(address)
+
+
+def is_internal(host: str) -> bool:
+    """Is a host an address that the internet does not lead to (loopback, private, shared, multicast and the
+    like), or the name of this machine? Other names are not looked up.
+    """
+    host = host.strip("[]").rstrip(".").lower()
+    address = _address(host)
+    if address is None:
+        return host in _NAMES or host == "localhost" or host.endswith(".localhost")
+    return _is_near(address) or not _is_public(address)
+
+
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    inner = _embedded(address) if isinstance(address, IPv6Address) else None
+    if inner is not None:
+        return _is_public(inner)
+    if isinstance(address, IPv6Address) and address.is_site_local:
+        return False
+    return address.is_global and not address.is_multicast and not address.is_reserved
 
 
 def is_this_machine(host: str, port: int) -> bool:

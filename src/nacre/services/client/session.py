@@ -2,7 +2,8 @@
 
 Every request goes endpoint → authorization → redirects → verdict on the status. Redirects are
 followed by hand (blob storage lives elsewhere): at most ten, never from TLS to plain HTTP, never with
-`Authorization` or a body's secret to another origin, never to an address of the link (`nearby`).
+`Authorization` or a body's secret to another origin, never to an address of the link (`nearby`). Who
+is `guarded` is led to other hosts over TLS only, and into a private network only from one.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Session:
     ) -> None:  # fmt: skip
         self.registry, self.auth, self.policy = registry, auth, policy
         self._hosts, self._transport, self._throttles = hosts, transport, throttles
+        self._internal = False
 
     @property
     def is_slowed(self) -> bool:
@@ -203,12 +205,18 @@ class Session:
 
     def _follow(self, request: Request, endpoint: HostEndpoint) -> Response:
         """Send, and go where redirects lead."""
+        internal, guarded = self._internal, self._hosts.guarded
         for _ in range(MAX_REDIRECTS + 1):
             own = origin(request.url) == origin(endpoint.url)
+            if guarded:
+                _check_guarded(request.url, endpoint.url)
             response = self._transport.send(
                 request, verify=endpoint.verify or not own, throttles=self._throttles,
-                nearby=own and not self._is_download,
+                nearby=own and not self._is_download, public=guarded and not own and not internal,
             )  # fmt: skip
+            if own:  # where it is by now: its next answer may come from elsewhere
+                self._internal = internal = response.is_internal
+            internal = internal and response.is_internal
             location = response.headers.get("location", "")
             if not location or not _may_follow(request, response.status):
                 return response
@@ -267,6 +275,12 @@ def redirected(request: Request, location: str) -> Request:
     if origin(url) != origin(request.url):
         after = after.without("Authorization", "Cookie")
     return after
+
+
+def _check_guarded(url: str, registry: str) -> None:
+    """Raises RegistryError for plain HTTP with another host than the registry's."""
+    if not url.startswith("https:") and origin(url)[1] != origin(registry)[1]:
+        raise RegistryError(f"{shown(registry)} leads to {shown(url)}, which is not encrypted: not allowed")
 
 
 def _may_follow(request: Request, status: int) -> bool:

@@ -25,7 +25,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from ...grammars.wire.links import origin, shown
 from ...words.errors import ContentError, NacreError, RegistryError, StoreError, TooLarge, Unreachable
-from .nearby import is_nearby
+from .nearby import is_internal, is_nearby
 from .proxies import proxy_for
 from .retry import Transient
 from .throttle import Grain, Slowing, pay, piece
@@ -108,7 +108,13 @@ class Response:
         self._throttles = throttles
         self.headers = {name.lower(): value for name, value in raw.headers.items()}
         self._raw, self._transport, self._grain = raw, transport, Grain()
+        self._peer = _peer(raw)
         self._bodyless = request.method == "HEAD" or raw.status in (204, 304)
+
+    @property
+    def is_internal(self) -> bool:
+        """Did it come from an address that the internet does not lead to?"""
+        return is_internal(self._peer or origin(self.url)[1])
 
     @property
     def length(self) -> int | None:
@@ -185,9 +191,13 @@ class _PlainConnection(HTTPConnection):
     sockets: ClassVar[weakref.WeakSet[socket.socket]]
     stall: ClassVar[float]
     nearby: ClassVar[bool]
+    public: ClassVar[bool]
+    peer = ""
 
     def _new_conn(self) -> socket.socket:
-        return _distant(super()._new_conn(), self.host, self.nearby)
+        connected = _distant(super()._new_conn(), self.host, self.nearby, self.public)
+        self.peer = _address(connected)
+        return connected
 
     def connect(self) -> None:
         super().connect()
@@ -206,9 +216,13 @@ class _Secure(HTTPSConnection):
     sockets: ClassVar[weakref.WeakSet[socket.socket]]
     stall: ClassVar[float]
     nearby: ClassVar[bool]
+    public: ClassVar[bool]
+    peer = ""
 
     def _new_conn(self) -> socket.socket:
-        return _distant(super()._new_conn(), self.host, self.nearby)
+        connected = _distant(super()._new_conn(), self.host, self.nearby, self.public)
+        self.peer = _address(connected)
+        return connected
 
     def connect(self) -> None:
         super().connect()
@@ -229,35 +243,56 @@ class _Unverified(_Secure):
         self.is_verified = True
 
 
-def _distant(connected: socket.socket, host: str, nearby: bool) -> socket.socket:
-    """The socket, unless its other end is where `nearby` addresses are and those are not wanted.
+def _peer(raw: urllib3.BaseHTTPResponse) -> str:
+    """The address that an answer came from, "" if it is that of a proxy."""
+    connection: Any = raw.connection
+    return "" if connection is None or connection.proxy else str(connection.peer)
+
+
+def _address(connected: socket.socket) -> str:
+    """Of the other end, "" if the connection is cut already: whoever sends will see."""
+    try:
+        return str(connected.getpeername()[0])
+    except OSError:
+        return ""
+
+
+def _distant(connected: socket.socket, host: str, nearby: bool, public: bool = False) -> socket.socket:
+    """The socket, unless its other end is where `nearby` addresses are and those are not wanted, or with
+    `public` where any is that the internet does not lead to.
 
     The address that was connected to counts, and nothing has been sent yet: no name can mean another one
     by then.
     """
-    try:
-        address = str(connected.getpeername()[0])
-    except OSError:  # cut already: whoever sends will see
-        return connected
-    if nearby or not is_nearby(address):
-        return connected
-    connected.close()
-    raise _refused(host, address)
+    address = _address(connected)
+    if error := address and _refused(host, address, nearby, public):
+        connected.close()
+        raise error
+    return connected
 
 
-def _refused(host: str, address: str) -> RegistryError:
+def _refused(host: str, address: str, nearby: bool, public: bool) -> RegistryError | None:
+    """Why an address may not be asked."""
     where = host if host == address else f"{host} ({address})"
+    if public and is_internal(address):
+        return RegistryError(f"a request to {where} is not allowed: it is no public address")
+    if nearby or not is_nearby(address):
+        return None
     return RegistryError(
         f"a request to {where} is not allowed: it is a link-local address",
         hint="clouds serve the credentials of a machine there",
     )
 
 
+Reach = tuple[bool, bool]
+"""Whether link-local addresses may be asked, and whether public ones only."""
+
+
 def _pools(
-    sockets: weakref.WeakSet[socket.socket], verify: bool, stall: float, nearby: bool
+    sockets: weakref.WeakSet[socket.socket], verify: bool, stall: float, reach: Reach
 ) -> dict[str, Any]:
     """Pool classes for a manager whose connections are kept in `sockets`."""
-    fields = {"sockets": sockets, "stall": stall, "nearby": nearby}
+    fields = {"sockets": sockets, "stall": stall, "nearby": reach[0], "public": reach[1]}
     plain = type("Plain", (_PlainConnection,), fields)
     secure = type("Secure", (_Secure if verify else _Unverified,), fields)
     return {
@@ -283,25 +318,28 @@ class Transport:
         self._special = special or (lambda _host: Special())
         self._agent, self._ca_file, self._proxies = user_agent, ca_file, dict(proxies or {})
         self.clock = clock
-        self._managers: dict[tuple[str, bool, bool, Special, bool], urllib3.PoolManager] = {}
+        self._managers: dict[tuple[str, bool, bool, Special, Reach], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._answered: set[str] = set()
         self._closed = False
 
     def send(
-        self, request: Request, *, verify: bool = True, throttles: Slowing = (), nearby: bool = False
-    ) -> Response:
+        self, request: Request, *, verify: bool = True, throttles: Slowing = (), nearby: bool = False,
+        public: bool = False,
+    ) -> Response:  # fmt: skip
         """One exchange; the response is open. Raises Transient, Unreachable, RegistryError.
 
-        `nearby`: the user named the host, so it may have an address that others may not lead to.
+        `nearby`: the user named the host, so it may have an address that others may not lead to. `public`:
+        only an address that the internet leads to. Behind a proxy only addresses in the URL can be told.
         """
         if self._closed:
             raise Unreachable("the connection was closed")
         host, name = urlsplit(request.url).netloc, origin(request.url)[1]
-        if not nearby and is_nearby(name):  # also where a proxy would connect
-            raise _refused(name, name)
-        manager, body = self._manager(request.url, verify, nearby), _RequestBody(request.body, throttles)
+        if error := _refused(name, name, nearby, public):  # also where a proxy would connect
+            raise error
+        manager = self._manager(request.url, verify, (nearby, public))
+        body = _RequestBody(request.body, throttles)
         with translated(request.url, known=host in self._answered), closing(body):
             raw = manager.request(
                 request.method, request.url, headers=self._headers(request), body=body.content,
@@ -340,17 +378,17 @@ class Transport:
             headers["Content-Length"] = str(request.body.length)
         return headers
 
-    def _manager(self, url: str, verify: bool, nearby: bool) -> urllib3.PoolManager:
+    def _manager(self, url: str, verify: bool, reach: Reach) -> urllib3.PoolManager:
         special = self._special(urlsplit(url).netloc)
         proxy = proxy_for(url, self._proxies, special.proxy)
-        key = (proxy, url.startswith("https:"), verify, special, nearby or bool(proxy))
+        key = (proxy, url.startswith("https:"), verify, special, (True, False) if proxy else reach)
         with self._lock:
             if key not in self._managers:
                 self._managers[key] = self._make(*key)
             return self._managers[key]
 
     def _make(
-        self, proxy: str, tls: bool, verify: bool, special: Special, nearby: bool
+        self, proxy: str, tls: bool, verify: bool, special: Special, reach: Reach
     ) -> urllib3.PoolManager:
         options: dict[str, Any] = {"maxsize": self.limits.connections, "num_pools": 32, "blocksize": BLOCK}
         if tls:
@@ -358,7 +396,7 @@ class Transport:
                 self._ca_file, *special.authorities, verify=verify, pairs=special.pairs
             )
         manager = _proxied(proxy, options) if proxy else urllib3.PoolManager(**options)
-        manager.pool_classes_by_scheme = _pools(self._sockets, verify, self.limits.stall, nearby)
+        manager.pool_classes_by_scheme = _pools(self._sockets, verify, self.limits.stall, reach)
         return manager
 
 
