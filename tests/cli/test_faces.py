@@ -285,7 +285,9 @@ COMMANDS_OF = {
     "pause": ("containers.pause", {}),
     "port": ("containers.reached", {}),
     "registry audit": ("accounts.audit", REGISTRY | {"last": "limit"}),
-    "registry import": ("registries.import_storage", {"root": "folder", "quiet": TERMINAL}),
+    "registry import": ("registries.import_storage", {
+        "root": "folder", "quiet": TERMINAL, "repository": "see import_registry", "to": "see import_registry",
+    }),
     "registry check": ("registries.check", {"root": "folder", "config": "storage"}),
     "registry gc": ("registries.collect", {
         "root": "folder", "gc-grace": "GarbageRules: grace", "untagged-age": "GarbageRules: untagged",

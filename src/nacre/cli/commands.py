@@ -251,7 +251,7 @@ GROUPS = {
             "gc": CommandEntry("registry", "Remove what nothing names any more", "GC"),
             "grant": CommandEntry("accounts", "Let a user or a team do something in a namespace", "GRANT"),
             "grants": CommandEntry("accounts", "List who may do what", "GRANTS"),
-            "import": CommandEntry("registry", "Take over the storage folder of docker's registry", "IMPORT"),
+            "import": CommandEntry("registry", "Take over another registry", "IMPORT"),
             "namespace ls": CommandEntry("accounts", "List what holds in namespaces", "NAMESPACE_LS"),
             "namespace set": CommandEntry(
                 "accounts", "Make a namespace public, its tags immutable, or limit it", "NAMESPACE_SET"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ..words.errors import UsageError
 from .options import Command, choice, flag, many, number, text
 from .output import FORMAT, human_size, inspect_one, listing
 
@@ -11,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..images.arrows.mirroring import Outcome
     from ..stores.integrity import RegistryReport
     from ..words.rules import GarbageRules, RegistryRules, ServingConfig
     from .context import Context
@@ -119,12 +121,67 @@ def _document(report: RegistryReport, *, read: bool) -> dict[str, Any]:
 
 
 def _import(context: Context, args: Args) -> int:
+    source = args.positionals[0]
+    if _is_registry(source):
+        return _import_registry(context, args, source)
+    if args.to or args.repository:
+        raise UsageError(
+            f"{source} is a folder: it is taken over whole, into --root, without --to or --repository"
+        )
+    return _import_folder(context, args, source)
+
+
+def _is_registry(source: str) -> bool:
+    if source.startswith("docker://"):
+        return True
+    host, slash, _ = source.partition("/")
+    return not os.path.exists(source) and not slash and (":" in host or "." in host or host == "localhost")
+
+
+def _import_registry(context: Context, args: Args, source: str) -> int:
+    if not args.to:
+        raise UsageError(f"{source} is a registry: say with --to which served registry takes it")
+    if args.root or args.sparse:
+        raise UsageError("a registry is imported into one that is served, without --root or --sparse")
+    with context.progress(quiet=True) as progress:
+        report = context.engine.registries.import_registry(
+            source,
+            args.to,
+            args.repository,
+            tell=_ImportPrinter(context, quiet=args.quiet),
+            progress=progress,
+        )
+    context.print(
+        f"Imported {report.copied} tags ({human_size(report.moved)}) of {report.repositories} repositories,"
+        f" {report.unchanged} unchanged, {report.kept} kept, {report.failed} failed"
+    )
+    return 1 if report.failed else 0
+
+
+class _ImportPrinter:
+    """A line for each tag that came, was kept or failed; called from several threads."""
+
+    def __init__(self, context: Context, *, quiet: bool) -> None:
+        from threading import Lock
+
+        self._context, self._quiet, self._lock = context, quiet, Lock()
+
+    def __call__(self, outcome: Outcome) -> None:
+        place = f"{outcome.target}:{outcome.tag}" if outcome.tag else outcome.source
+        with self._lock:
+            if outcome.status == "failed":
+                self._context.print(f"{place}: {outcome.error}")
+            elif outcome.status == "kept":
+                self._context.warn(f"{place} names something else here already: it stays as it is")
+            elif outcome.status == "copied" and not self._quiet:
+                self._context.print(f"{place}: copied")
+
+
+def _import_folder(context: Context, args: Args, source: str) -> int:
     """Say what came, and a line for what could not; 1 when there is one."""
     root = os.path.abspath(args.root or context.engine.registries.folder)
     with context.progress(quiet=args.quiet) as progress:
-        report = context.engine.registries.import_storage(
-            args.positionals[0], root, sparse=args.sparse, progress=progress
-        )
+        report = context.engine.registries.import_storage(source, root, sparse=args.sparse, progress=progress)
     for tag in report.kept:
         context.warn(f"{tag} names something else here already: it stays as it is")
     for failure in report.failed:
@@ -161,15 +218,18 @@ CHECK = Command(
     " registry may be served meanwhile.",
 )  # fmt: skip
 IMPORT = Command(
-    "FOLDER", _import, store=False,
+    "FOLDER|REGISTRY", _import, store=False,
     options=(
         flag("-q, --quiet", "Show no progress"),
+        many("--repository", "Only repositories by these patterns (REGISTRY)", type="pattern"),
         _ROOT,
-        flag("--sparse", "Take manifests whose content is not all there"),
+        flag("--sparse", "Take manifests whose content is not all there (FOLDER)"),
+        text("--to", "Registry that takes the content of REGISTRY, HOST[:PORT][/NAMESPACE]", type="registry"),
     ),
     details="FOLDER is where docker's registry (distribution) keeps its content: it holds docker/registry/v2."
-    " Everything is hashed; what is here already is not copied again, so it may be broken off and repeated."
-    " The registry that takes it must not be served. To copy from a registry by name: nacre mirror.",
+    " The registry that takes it must not be served. REGISTRY is one by its name, [docker://]HOST[:PORT];"
+    " its repositories are copied into a registry that is served, with the user's logins for both. Everything"
+    " is hashed; what is there already is not copied again, so it may be broken off and repeated.",
 )  # fmt: skip
 COMMAND = Command(
     "",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ..images.arrows.combining import Combination, CombinedImage, RemoteImage
+    from ..images.arrows.mirroring import Outcome
     from ..images.places.place import Places
     from ..services.client.search import SearchResult
     from ..stores.garbage import Garbage
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ..words.progress import Progress
     from ..words.rules import RegistryRules, ServingConfig
     from .accounts import RegistryAccounts
+    from .importing import MirrorReport
     from .registrycontent import RegistryContent
     from .wiring import Wiring
 
@@ -179,6 +181,23 @@ class Registries:
 
         with DistributionFolder(source) as found, closing(RegistryStore(folder or self.folder)) as store:
             return StorageImport(found, store, parse, sparse=sparse, progress=progress).run()
+
+    def import_registry(
+        self, source: str, target: str, repositories: Sequence[str] = (), *,
+        tell: Callable[[Outcome], object] | None = None, progress: Progress | None = None,
+    ) -> MirrorReport:  # fmt: skip
+        """Bring the repositories of a registry (`HOST[:PORT]`) into one that is served, `HOST[:PORT]` with a
+        namespace if wanted: tags, and what refers to them. All digests stay.
+
+        `repositories` are patterns. What is there already is not brought again; a tag there that names what
+        was neither there nor here stays. `tell` hears what became of each tag, from several threads. One
+        that fails does not stop the others. Raises RegistryError when the source does not list what it has.
+        """
+        from .importing import RegistryImport
+
+        return RegistryImport(self._engine, source, target, tell or (lambda _outcome: None)).run(
+            repositories, progress
+        )
 
     def configure(
         self, file: str = "", *, variables: Mapping[str, str] | None = None,

@@ -71,7 +71,7 @@ if TYPE_CHECKING:
 
 
 WEEK = 7 * 24 * 3600.0
-COPIED, UNCHANGED, FAILED, PRUNED = "copied", "unchanged", "failed", "pruned"
+COPIED, UNCHANGED, FAILED, PRUNED, KEPT = "copied", "unchanged", "failed", "pruned", "kept"
 _AT_ONCE = 8
 _BLOBS_AT_ONCE = 4
 _MAX_TABLE = 64 << 20
@@ -158,13 +158,17 @@ def _row(source: object, target: object, choice: object, referrers: object, look
 
 
 class Rules(Value):
-    """How a mirror goes about it. `budget` None: this machine's."""
+    """How a mirror goes about it. `budget` None: this machine's.
+
+    `keep`: a tag of the target that names something else than what was mirrored there stays.
+    """
 
     dry_run: bool = False
     prune: bool = False
     verify: bool = False
     budget: Budget | None = None
     clock: Callable[[], float] = staticmethod(time.time)
+    keep: bool = False
 
 
 class Mirror:
@@ -229,6 +233,8 @@ class Mirror:
         row = self._table.get(tag)
         if row and there and self._is_known(row, said, referring) and self._holds(tag, row):
             return self._outcome(tag, UNCHANGED, digest=row.target)
+        if there and self._rules.keep and self._is_of_others(tag, row, said):
+            return self._outcome(tag, KEPT)
         if self._rules.dry_run:
             return self._compared(tag, said)
         # by digest: what the HEAD spoke of, whatever the tag means by now
@@ -276,6 +282,11 @@ class Mirror:
         if held and not self._rules.dry_run:
             self._table.set(tag, row.replace(looked=now))
         return held
+
+    def _is_of_others(self, tag: str, row: Row | None, said: Descriptor) -> bool:
+        """Names a tag of the target neither what it should nor what was put there?"""
+        ours = [said.digest, Digest(row.target)] if row else [said.digest]
+        return not any(self._target.holds(tag, Descriptor("", digest, 0)) for digest in ours)
 
     def _remember(self, tag: str, said: Descriptor, held: Digest, referring: str) -> None:
         self._table.set(tag, Row(said.digest, held, self._chosen(), referring, self._rules.clock()))
