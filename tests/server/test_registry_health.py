@@ -152,3 +152,11 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path, api_of: Any) -> None:
         assert served.process.wait(DEADLINE) == 0
     finally:
         served.end()
+
+
+def test_one_with_nothing_to_do_ends_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not cut off after its time: shut down too early, its socket kept it accepting for ever."""
+    cut: list[bool] = []
+    with RunningServer(str(tmp_path / "registry")) as running:
+        monkeypatch.setattr(running.registry, "interrupt", lambda: cut.append(True))
+    assert len(cut) == 1  # when it was closed

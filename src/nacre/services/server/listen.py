@@ -43,6 +43,8 @@ CONNECTIONS = 4096
 _LOOK_EVERY = 0.1
 _DRAIN_EVERY = 0.02
 _RENEW_EVERY = 1.0
+_SHUT_AFTER = 0.2
+"""Seconds in which granian stops to accept. On a socket that is shut down before that it tries for ever."""
 _BACKLOG = 1024
 _GRACE = 1.0
 _STALLED_MS = 300_000
@@ -118,7 +120,7 @@ class _HttpServer:
         self._registry, self._listening, self._connections = registry, listening, connections
         self._tls = tls
         self._serving: dict[_Granian, asyncio.Task[None]] = {}
-        self.ended = asyncio.Event()
+        self.ended, self._refusing = asyncio.Event(), False
         self._begin()
 
     def _begin(self) -> None:
@@ -153,6 +155,11 @@ class _HttpServer:
         """Accept nothing more; whoever connects now is refused, and not kept waiting."""
         for each in self._serving:
             each.stop()  # type: ignore[no-untyped-call]
+        if not self._refusing:
+            self._refusing = True
+            asyncio.get_running_loop().call_later(_SHUT_AFTER, self._shut)
+
+    def _shut(self) -> None:
         with suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
 
