@@ -288,6 +288,8 @@ COMMANDS_OF = {
     "registry import": ("registries.import_storage", {
         "root": "folder", "quiet": TERMINAL, "repository": "see import_registry", "to": "see import_registry",
     }),
+    "registry backup": ("registries.backup", {"root": "folder", "quiet": TERMINAL}),
+    "registry restore": ("registries.restore", {"root": "folder", "quiet": TERMINAL}),
     "registry check": ("registries.check", {"root": "folder", "config": "storage"}),
     "registry gc": ("registries.collect", {
         "root": "folder", "gc-grace": "GarbageRules: grace", "untagged-age": "GarbageRules: untagged",

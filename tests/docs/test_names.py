@@ -23,7 +23,7 @@ SHARED: dict[str, str] = {}
 _FIELD = """
 64 account action active actives addresses ahead answer answers app apply archive archives archivesink arg
 args arguments asked at attached attachment attachments attributes audit auth authenticator aware base
-bearer bind blob blobinfo blobpolicy blobs blocked blocks bodies body bool borrow branch buffer build
+backup bearer bind blob blobinfo blobpolicy blobs blocked blocks bodies body bool borrow branch buffer build
 builder building built c cache caches calls capabilities catalog certificates cdi cgroups chain challenge
 change changes check checking checks child chmod choice chosen chroot chrooted chunk chunked cli client
 bytecodecache clone closable cmd code
@@ -48,7 +48,7 @@ listen listing lists literals live load loaded loader local localcontent lock lo
 logdrivers logfiles logical login logins logoptions logout
 logs long look loopback lost main maintainer making manifest manifestlist manifests map mapping mask member
 members memory mended mending merging message meta metadata mirror mirrored mirroring mirrors mismatch mode
-model
+model restore restoring
 ending handover held idle logfile loop monitor policy restart resume rotation shim supervision timer
 binds csvline driveroptions idmap mountmode mountsources ownership selinux
 mount mounted mountoption mounts nacre name names namespace namespaces nearby needs netlink network

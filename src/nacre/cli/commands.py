@@ -247,6 +247,7 @@ GROUPS = {
         "Run a registry",
         {
             "audit": CommandEntry("accounts", "Show who changed, pushed, deleted, logged in", "AUDIT"),
+            "backup": CommandEntry("registry", "Copy a registry while it is served", "BACKUP"),
             "check": CommandEntry("registry", "Prove that every image can be pulled", "CHECK"),
             "gc": CommandEntry("registry", "Remove what nothing names any more", "GC"),
             "grant": CommandEntry("accounts", "Let a user or a team do something in a namespace", "GRANT"),
@@ -259,6 +260,7 @@ GROUPS = {
             "purge": CommandEntry("registrycontent", "Remove for good what was deleted", "PURGE"),
             "repo ls": CommandEntry("registrycontent", "List repositories", "REPO_LS"),
             "repo rm": CommandEntry("registrycontent", "Delete repositories", "REPO_RM"),
+            "restore": CommandEntry("registry", "Make a registry of a backup", "RESTORE"),
             "retention": CommandEntry("registrycontent", "Remove tags by number and age", "RETENTION"),
             "revoke": CommandEntry("accounts", "Take back what was granted", "REVOKE"),
             "serve": CommandEntry("registry", "Serve a registry over HTTP"),

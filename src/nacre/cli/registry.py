@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..images.arrows.mirroring import Outcome
+    from ..stores.backup import BackupReport
     from ..stores.integrity import RegistryReport
     from ..words.rules import GarbageRules, RegistryRules, ServingConfig
     from .context import Context
@@ -90,18 +91,18 @@ def _check(context: Context, args: Args) -> int:
     if args.format:
         inspect_one(context, _document(report, read=args.read), args.format)
     else:
-        _tell(context, report, read=args.read)
+        _tell(context, report, "Read" if args.read else "Checked")
     return 1 if report.damaged else 0
 
 
-def _tell(context: Context, report: RegistryReport, *, read: bool) -> None:
+def _tell(context: Context, report: RegistryReport, what_was_done: str) -> None:
     for one in report.damaged:
         what = "" if one.part == one.digest else f"{one.part} "
         context.print(f"{' '.join(one.names)}: {what}{one.problem}")
     for digest in report.unneeded:
         context.print(f"{digest}: damaged, but no manifest needs it")
     counts = f"{report.repositories} repositories, {report.manifests} manifests, {report.blobs} blobs"
-    context.print(f"{'Read' if read else 'Checked'} {counts}, {human_size(report.bytes)}")
+    context.print(f"{what_was_done} {counts}, {human_size(report.bytes)}")
     names = list(dict.fromkeys(name for one in report.damaged for name in one.names))
     context.print(f"{len(names)} damaged" if names else "No problems found")
     if names:
@@ -118,6 +119,48 @@ def _document(report: RegistryReport, *, read: bool) -> dict[str, Any]:
             for one in report.damaged
         ],
     }  # fmt: skip
+
+
+def _backup(context: Context, args: Args) -> int:
+    """Say what it holds, and a line for what could not be had whole; 1 when there is one."""
+    root = os.path.abspath(args.root or context.engine.registries.folder)
+    with context.progress(quiet=args.quiet or bool(args.format)) as progress:
+        report = context.engine.registries.backup(
+            args.positionals[0], root, read=args.read, progress=progress
+        )
+    if args.format:
+        inspect_one(context, _backup_document(report), args.format)
+        return 1 if report.damaged else 0
+    for digest, problem in report.damaged:
+        context.print(f"{digest}: {problem}")
+    counts = f"{report.repositories} repositories, {report.manifests} manifests, {report.blobs} blobs"
+    context.print(f"Backed up {counts}, {human_size(report.bytes)}")
+    context.print(f"{report.added} files new, {human_size(report.copied)} copied, {report.removed} removed")
+    if report.damaged:
+        context.warn("hint: `nacre registry check --read` names the images that are damaged")
+    return 1 if report.damaged else 0
+
+
+def _backup_document(report: BackupReport) -> dict[str, Any]:
+    return {
+        "Repositories": report.repositories, "Manifests": report.manifests, "Blobs": report.blobs,
+        "Bytes": report.bytes, "Added": report.added, "Copied": report.copied, "Removed": report.removed,
+        "Damaged": [{"Digest": digest, "Problem": problem} for digest, problem in report.damaged],
+    }  # fmt: skip
+
+
+def _restore(context: Context, args: Args) -> int:
+    """A line for each damaged part of a manifest; 1 when there is one."""
+    root = os.path.abspath(args.root or context.engine.registries.folder)
+    with context.progress(quiet=args.quiet or bool(args.format)) as progress:
+        report = context.engine.registries.restore(
+            args.positionals[0], root, sparse=args.sparse, progress=progress
+        )
+    if args.format:
+        inspect_one(context, _document(report, read=True), args.format)
+    else:
+        _tell(context, report, "Restored")
+    return 1 if report.damaged else 0
 
 
 def _import(context: Context, args: Args) -> int:
@@ -216,6 +259,30 @@ CHECK = Command(
     ),
     details="Says what is damaged, and under which names. Exits with 1 if anything is. Changes nothing; the"
     " registry may be served meanwhile.",
+)  # fmt: skip
+BACKUP = Command(
+    "DIRECTORY", _backup, store=False,
+    options=(
+        text("-f, --format", "Format output: 'json' or a Go template"),
+        flag("-q, --quiet", "Show no progress"),
+        flag("--read", "Hash all content, also what is there already"),
+        _ROOT,
+    ),
+    details="The registry may be served meanwhile. A backup into the same DIRECTORY adds what is new, and a"
+    " backup that is broken off leaves the earlier one as it was. On the file system of the registry content"
+    " is linked, elsewhere it is copied and hashed. Exits with 1 if something could not be had whole.",
+)  # fmt: skip
+RESTORE = Command(
+    "DIRECTORY", _restore, store=False,
+    options=(
+        text("-f, --format", "Format output: 'json' or a Go template"),
+        flag("-q, --quiet", "Show no progress"),
+        _ROOT,
+        flag("--sparse", "Parts of a manifest that were never pushed are no damage"),
+    ),
+    details="DIRECTORY is where nacre registry backup wrote. The registry is made where there is none. All"
+    " content is hashed, and at the end it is proved that every image can be pulled: exits with 1 if one can"
+    " not. What is broken off goes on when it is begun again.",
 )  # fmt: skip
 IMPORT = Command(
     "FOLDER|REGISTRY", _import, store=False,

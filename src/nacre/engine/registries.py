@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..images.arrows.mirroring import Outcome
     from ..images.places.place import Places
     from ..services.client.search import SearchResult
+    from ..stores.backup import BackupReport
     from ..stores.garbage import Garbage
     from ..stores.importing import ImportReport
     from ..stores.integrity import RegistryReport
@@ -198,6 +199,38 @@ class Registries:
         return RegistryImport(self._engine, source, target, tell or (lambda _outcome: None)).run(
             repositories, progress
         )
+
+    def backup(
+        self, directory: str, folder: str = "", *, read: bool = False, progress: Progress | None = None
+    ) -> BackupReport:
+        """Bring the backup in `directory` up to what the registry in a folder holds now, served or not.
+
+        `read`: content that is there already, or is only linked, is hashed as well. Raises Conflict,
+        Unsupported where names or content are in a server, StoreError; the earlier backup is whole then.
+        """
+        from contextlib import closing
+
+        from ..stores.backup import RegistryBackup, check_engine
+        from ..stores.registry import catalog_of
+
+        root = folder or self.folder
+        check_engine(root)
+        with closing(catalog_of(root)) as catalog:
+            return RegistryBackup(catalog, root, directory, read=read, progress=progress).run()
+
+    def restore(
+        self, directory: str, folder: str = "", *, sparse: bool = False, progress: Progress | None = None
+    ) -> RegistryReport:
+        """Make a registry in a folder, which is empty, of the backup in `directory`, and check it.
+
+        All content is hashed. What was broken off goes on. `sparse`: as `check`. Raises NotFound for what is
+        no backup, Conflict, StoreError.
+        """
+        from ..stores.restoring import RegistryRestore
+
+        root = folder or self.folder
+        RegistryRestore(directory, root, progress).run()
+        return self.check(root, sparse=sparse, progress=progress)
 
     def configure(
         self, file: str = "", *, variables: Mapping[str, str] | None = None,

@@ -35,12 +35,13 @@ from .leases import LeaseStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import IO, BinaryIO, Self
 
     from .ingest import Ingest
 
 _CHUNK = 1 << 20
+_INSERT = "INSERT OR REPLACE INTO blob VALUES (?, ?, ?, ?, ?, (SELECT now FROM clock))"
 _KEY = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 
@@ -217,11 +218,14 @@ class BlobStore:
             trace("blob:renamed")
             if sync:
                 sync_path(os.path.dirname(path))
-            self._database.change(
-                "INSERT OR REPLACE INTO blob VALUES (?, ?, ?, ?, ?, (SELECT now FROM clock))",
-                (digest, size, boot_id(), int(sync), time.time()),
-            )
+            self._database.change(_INSERT, (digest, size, boot_id(), int(sync), time.time()))
         trace("blob:published")
+
+    def record(self, found: Iterable[tuple[Digest, int]]) -> None:
+        """Take in files that somebody put in their places whole and on the disk. Raises StoreError."""
+        with self._database.transaction(durable=True):
+            for digest, size in found:
+                self._database.change(_INSERT, (digest, size, boot_id(), 1, time.time()))
 
     def ingest(
         self, expected: Digest | None = None, size: int | None = None, *, key: str = "",

@@ -31,7 +31,7 @@ from .accounts.sources import RemoteSource, SqliteSource
 from .activity import Activity
 from .blobs import BlobStore
 from .catalog import Catalog, Quotas, is_url, open_database, place_of
-from .catalog.opening import is_registry, remember
+from .catalog.opening import RESTORING, is_registry, remember
 from .garbage import Garbage, GarbageCollector, Mentions
 from .layout import names
 from .removed import RemovedContent
@@ -247,6 +247,9 @@ def quotas_of(root: str) -> Iterator[Quotas]:
 
 
 def _check_folder(root: str) -> None:
+    if os.path.exists(f"{root}/{RESTORING}"):
+        hint = "`nacre registry restore` goes on with what was broken off"
+        raise Conflict(f"{root} is not restored yet", hint=hint)
     if os.path.exists(f"{root}/nacre.db") and not is_registry(root):
         raise Conflict(f"{root} holds the images of a nacre store, not a registry")
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .model import CatalogDatabase
 
 FILE, SERVER = "registry.db", "registry.database"
+RESTORING = "restoring.db"
+"""The file of a registry that is not all there yet: see `restoring`."""
 _MOST = 8192
 
 

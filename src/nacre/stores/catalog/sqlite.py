@@ -86,6 +86,25 @@ class SqliteDatabase:
             raise
 
 
+def copy_database(source: str, target: str) -> None:
+    """Make `target` a copy of a database as it is at one moment, whoever writes meanwhile, without what is
+    only going on: uploads, jobs. Raises StoreError.
+    """
+    with os_errors(f"write {target}"):
+        os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    with _sqlite_errors(), closing(_connect(source)) as old, closing(sqlite3.connect(target)) as new:
+        old.backup(new)
+        new.executescript("BEGIN; DELETE FROM uploads; DELETE FROM jobs; COMMIT;")
+
+
+def check_database(path: str) -> None:
+    """Raises StoreError for a file that is damaged or no database."""
+    with _sqlite_errors(), closing(sqlite3.connect(path)) as db:
+        found = db.execute("PRAGMA quick_check").fetchone()[0]
+    if found != "ok":
+        raise StoreError(f"{path} is damaged: {found}")
+
+
 class _SqliteConnection(sqlite3.Connection):
     now: Callable[[], float]
     orphans: list[Digest]
