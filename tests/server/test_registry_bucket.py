@@ -81,6 +81,16 @@ def test_it_is_proven_that_all_can_be_pulled(api, s3, storage, tmp_path, make):
         checked(str(tmp_path / "r"), parse, StorageRules(), read=False, sparse=False, progress=None)
 
 
+def test_a_registry_whose_bucket_is_gone_is_not_ready(api, s3, storage):
+    assert api("GET", "/readyz").json["parts"]["storage"] == "ok"
+    mark = s3.folder / "data" / storage.url.removeprefix("s3://") / "registry.json"
+    mark.write_bytes(b'{"registry": "of somebody else"}')
+    assert api("GET", "/readyz").json["parts"]["storage"] == "failed"
+    mark.unlink()
+    found = api("GET", "/readyz")
+    assert (found.status, found.json["parts"]["storage"]) == (503, "failed")
+
+
 def test_a_small_blob_costs_one_request_to_the_bucket(api, proxy):
     proxy.lines.clear()
     api.push_blob("app", b"small")

@@ -60,6 +60,16 @@ def test_a_part_that_fails_is_named(
     assert b"secret" not in found.body
 
 
+def test_content_that_is_gone(serving: RunningServer, api: Any) -> None:
+    """A disk that is no longer mounted, say."""
+    folder = Path(serving.registry.state.store.root, "blobs")
+    folder.rename(folder.with_name("elsewhere"))
+    found = api("GET", "/readyz")
+    assert (found.status, found.json["parts"]["storage"]) == (503, "failed")
+    folder.with_name("elsewhere").rename(folder)
+    assert api("GET", "/readyz").status == 200
+
+
 def test_a_part_that_hangs_is_asked_once(
     serving: RunningServer, api: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

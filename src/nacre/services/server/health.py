@@ -7,12 +7,10 @@ whoever hands requests out sends them elsewhere. One whose disk is full is ready
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ...grammars.wire import JSON
-from ...words.digest import Digest
-from ...words.errors import DiskFull, NacreError, NotFound
+from ...words.errors import DiskFull, NacreError
 from ...words.oci import encode_json
 from .answers import answer
 from .applications import answering
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 LIVE, READY = "/healthz", "/readyz"
 PATIENCE = 5.0
 """Seconds after which a part that does not answer counts as failed."""
-_NOTHING = Digest("sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
 _OK, _FULL, _FAILED, _SILENT = "ok", "full", "failed", "no answer"
 
 
@@ -46,7 +43,7 @@ class Health:
         store = registry.state.store
         self._checks: dict[str, Callable[[], object]] = {
             "catalog": lambda: store.catalog.exists("-"),
-            "storage": lambda: _readable(store.storage.read),
+            "storage": lambda: store.storage.check(),
             "disk": store.check_room,
         }
         self._asked: dict[str, asyncio.Future[str]] = {}
@@ -80,11 +77,6 @@ def _state_of(check: Callable[[], object]) -> str:
     except (NacreError, OSError):
         return _FAILED
     return _OK
-
-
-def _readable(read: Callable[[Digest], bytes]) -> None:
-    with suppress(NotFound):
-        read(_NOTHING)
 
 
 def _said(status: int, said: dict[str, object]) -> Response:

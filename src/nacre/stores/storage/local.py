@@ -98,6 +98,12 @@ class LocalStorage:
             os.replace(self.path(digest), f"{folder}/{digest.replace(':', '-')}")
         self._blobs.delete(digest)
 
+    def check(self) -> None:
+        """Is the folder of the content there?"""
+        folder = f"{self._blobs.root}/blobs/sha256"
+        with os_errors(f"read {folder}"):
+            os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+
     def close(self) -> None:
         """Close the blob store."""
         self._blobs.close()

@@ -121,6 +121,11 @@ class ObjectStorage:
             raise Unavailable(f"object storage: {self._bucket.url} has lost {MARK}") from None
         self._rows.reject(digest, key)
 
+    def check(self) -> None:
+        """One request: is the bucket there, may we read it, and is it ours? Raises Conflict."""
+        if _mark(self._bucket) != self._rows.bucket():
+            raise Conflict(f"{self._bucket.url} is not the storage of this registry")
+
     def tidy(self) -> Iterator[None]:
         """Remove what nobody needs; once a day list the bucket for what nothing names."""
         while due := self._rows.due(GRACE, _AT_ONCE):

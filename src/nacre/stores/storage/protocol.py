@@ -139,6 +139,10 @@ class Storage(Protocol):
         """It is damaged: from now on it counts as absent, so that whoever pushes it again mends it."""
         ...
 
+    def check(self) -> None:
+        """Ask the place itself whether it is there and this registry's. Raises Conflict."""
+        ...
+
     def tidy(self) -> Iterator[None]:
         """Remove what kills left, a little at each step, beside the requests."""
         ...
