@@ -43,6 +43,7 @@ history hook host
 hostkey hostlibs hosts id identifier identity ids ignore image images import importer index indexed indexing
 indexread info ingest ingested init inode inodes inputs inside inspect instruction instructions invalid ip ipc
 item items job join joining journal jsonfile jump key keys kill kind known label laid large later launch layer
+ldap
 layers layout lease leases leave lex lexer libc libraries limits line lines link links lint linux list
 listen listing lists literals live load loaded loader local localcontent lock locks log
 logdrivers logfiles logical login logins logoptions logout

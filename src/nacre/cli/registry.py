@@ -33,7 +33,7 @@ def _serve(context: Context, args: Args) -> int:
     root = os.path.abspath(config.folder or context.engine.registries.folder)
 
     access = config.rules.access
-    invitation = _invitation(context, root, config.rules) if access.accounts else ""
+    invitation = _invitation(context, root, config.rules) if access.is_closed else ""
 
     def ready(url: str) -> None:
         context.print(f"serving on {url}/v2/, storage {config.rules.storage.url or root}")

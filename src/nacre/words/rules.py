@@ -50,14 +50,100 @@ def _check_teams(pairs: tuple[str, ...]) -> None:
             raise UsageError(f"invalid pair {pair[:200]!r}: expected GROUP=TEAM")
 
 
+class LdapRules(Value):
+    """Which LDAP server knows passwords: `url` is `ldaps://HOST[:PORT]` or `ldap://HOST[:PORT]`, "" for none.
+
+    Either `user_dn` gives the name of an entry, or `filter` finds it below `base`, asked as `bind_dn`, as
+    nobody without one; `{user}` stands for who logs in. The attribute `groups` has the groups of an entry:
+    `teams` are pairs GROUP=TEAM, `administrators` groups whose members administer the registry.
+    `certificates` are those of authorities. An answer must come within `timeout` seconds.
+    """
+
+    url: str = ""
+    start_tls: bool = False
+    certificates: str = ""
+    bind_dn: str = ""
+    password: str = ""
+    base: str = ""
+    filter: str = "(uid={user})"
+    user_dn: str = ""
+    groups: str = "memberOf"
+    teams: tuple[str, ...] = ()
+    administrators: tuple[str, ...] = ()
+    timeout: float = 5.0
+
+    @property
+    def issuer(self) -> str:
+        """Under what its users are known here, also when another server has the same directory."""
+        return f"ldap:{self.base or self.user_dn}"
+
+    def _check(self) -> None:
+        if not self.url:
+            return
+        scheme, host, _ = ldap_address(self.url)
+        if self.start_tls and scheme == "ldaps":
+            raise UsageError("start-tls is for ldap://: ldaps:// is TLS from the start")
+        if scheme == "ldap" and not self.start_tls and not _is_loopback(host):
+            raise UsageError(
+                f"passwords would go to {host} in the clear", hint="use ldaps://, or set start-tls = true"
+            )
+        self._check_entry()
+        _check_teams(self.teams)
+        if not 1 <= self.timeout <= 60:
+            raise UsageError(f"invalid timeout {self.timeout:g}: expected 1 to 60 seconds")
+
+    def _check_entry(self) -> None:
+        if bool(self.base) == bool(self.user_dn):
+            raise UsageError("sign-in by LDAP needs either base, to search below, or user-dn")
+        where, what = ("user-dn", self.user_dn) if self.user_dn else ("filter", self.filter)
+        if "{user}" not in what:
+            raise UsageError(f"{where} must hold {{user}}, in the place of which the name comes")
+        if self.base and not (self.filter.startswith("(") and self.filter.endswith(")")):
+            raise UsageError(f"invalid filter {self.filter[:200]!r}: expected (…)")
+        if bool(self.bind_dn) != bool(self.password):
+            raise UsageError("bind-dn and its password go together")
+        if self.user_dn and self.bind_dn:
+            raise UsageError("with user-dn nobody searches: bind-dn has no effect")
+
+
+def _is_loopback(host: str) -> bool:
+    from ipaddress import ip_address
+
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def ldap_address(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port of `ldap://` or `ldaps://`. Raises UsageError."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        parts, host, port = urlsplit(""), "", None
+    more = parts.path.strip("/") or parts.query or parts.fragment or parts.username is not None
+    if parts.scheme not in ("ldap", "ldaps") or not host or more:
+        raise UsageError(f"invalid URL {url[:200]!r}: expected ldaps://HOST[:PORT]")
+    return parts.scheme, host, port or (636 if parts.scheme == "ldaps" else 389)
+
+
 class AccessRules(Value):
     """Who may come in. `accounts`: one must log in, also while there is no account yet. `url`: where people
-    reach the registry, "" for where they say. `oidc`: who signs them in.
+    reach the registry, "" for where they say. `oidc`: who signs them in. `ldap`: who knows their passwords.
     """
 
     accounts: bool = False
     url: str = ""
     oidc: OidcRules = OidcRules()
+    ldap: LdapRules = LdapRules()
+
+    @property
+    def is_closed(self) -> bool:
+        """Must one log in, also while there is no account?"""
+        return self.accounts or bool(self.ldap.url)
 
     def _check(self) -> None:
         if self.url and not self.url.startswith(("https://", "http://")):

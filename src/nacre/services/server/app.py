@@ -92,6 +92,8 @@ class Registry:
             self.note,
             self.state.rules.access,
         )
+        if self.state.rules.access.ldap.url:
+            self._ask_ldap()
         self._applications = Applications(self)
         self.is_stopping = False
         """Are no requests wanted any more? Then connections end with the next response."""
@@ -105,6 +107,12 @@ class Registry:
             self.jobs.add(job)
         if self.state.rules.webhooks:
             self._tell_others(outgoing, self.log.said)
+
+    def _ask_ldap(self) -> None:
+        from .access.signin import LdapSignIn
+
+        signing = LdapSignIn(self.state.rules.access.ldap, self.state, self.note)
+        self.authorization.authentication.ldap = signing
 
     def _tell_others(self, outgoing: Outgoing, tell: Callable[[str], object]) -> None:
         from . import webhooks

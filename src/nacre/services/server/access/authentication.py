@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ....stores.accounts.reading import Accounts
     from ..journal import Journal
     from ..work import Work
+    from .signin import LdapSignIn
 
     Foreign = Callable[[str, str], Awaitable[Identity | None]]
 
@@ -40,6 +41,8 @@ class Authentication:
 
     def __init__(self, accounts: Accounts, work: Work, journal: Journal, foreign: Foreign) -> None:
         self._accounts, self._work, self._journal, self._foreign = accounts, work, journal, foreign
+        self.ldap: LdapSignIn | None = None
+        """Whom to ask about those who have no password here."""
         self._failures = Failures()
         self._known: OrderedDict[bytes, str] = OrderedDict()
         self._salt = secrets.token_bytes(16)
@@ -53,17 +56,31 @@ class Authentication:
     async def check(self, name: str, secret: str, address: str) -> Identity | None:
         """As `basic`. Only guesses count: who has logged in before, or has a token, is never kept out."""
         await self._work.ask(self._accounts.prepare, name, _hash(secret))
-        found = self._by_token(name, secret) or self._remembered(name, secret)
+        found, how = self._at_once(name, secret)
         if found:
-            self._journal.login(name, address, "token" if found.token else "password")
+            self._journal.login(name, address, how)
         if found or len(name) > MAX_USER:
             return found
-        self._failures.check(address, name)
-        foreign = name == FOREIGN_USER and looks_foreign(secret)
-        found = await (self._foreign(secret, address) if foreign else self._by_password(name, secret))
-        return self._judged(found, name, address, "oidc" if foreign else "password")
+        if not (self.ldap and self.ldap.was_right(name, secret)):
+            self._failures.check(address, name)
+        return self._judged(*await self._ask(name, secret, address), name, address)
 
-    def _judged(self, found: Identity | None, name: str, address: str, how: str) -> Identity | None:
+    def _at_once(self, name: str, secret: str) -> tuple[Identity | None, str]:
+        """What needs no question, and how."""
+        if found := self._by_token(name, secret):
+            return found, "token"
+        if found := self._remembered(name, secret):
+            return found, "password"
+        return (self.ldap.remembered(name, secret) if self.ldap else None), "ldap"
+
+    async def _ask(self, name: str, secret: str, address: str) -> tuple[Identity | None, str]:
+        if name == FOREIGN_USER and looks_foreign(secret):
+            return await self._foreign(secret, address), "oidc"
+        if self.ldap and name != FOREIGN_USER and self.ldap.is_for(name):
+            return await self.ldap.ask(name, secret), "ldap"
+        return await self._by_password(name, secret), "password"
+
+    def _judged(self, found: Identity | None, how: str, name: str, address: str) -> Identity | None:
         if found is None:
             self._failures.add(address, name)
         who = found.account.name if found and found.account else name
@@ -73,7 +90,7 @@ class Authentication:
     async def exchange(self, token: str, address: str) -> Identity | None:
         """Whom a token of others stands for, which is used up by that. Raises RegistryError, NacreError."""
         self._failures.check(address, FOREIGN_USER)
-        return self._judged(await self._foreign(token, ""), FOREIGN_USER, address, "exchange")
+        return self._judged(await self._foreign(token, ""), "exchange", FOREIGN_USER, address)
 
     def _by_token(self, name: str, secret: str) -> Identity | None:
         token = self._accounts.token(_hash(secret))

@@ -94,7 +94,7 @@ class Authorization:
             self._version = self._accounts.version()
             if self._version != before:
                 self._known.clear()
-        return self._accounts.is_closed or self.rules.accounts
+        return self._accounts.is_closed or self.rules.is_closed
 
     async def admit(self, request: Request, route: Route) -> None:
         """Return, with the identity kept, or raise RegistryError UNAUTHORIZED, DENIED, TOOMANYREQUESTS."""
@@ -124,7 +124,7 @@ class Authorization:
         if known and time.time() < known.until:
             return known
         version, found = self._version, await self._identify(request, field)
-        if found and version == self._version:
+        if found and not found.is_brief and version == self._version:
             if len(self._known) >= _MOST:
                 self._known.clear()
             self._known[field] = found

@@ -33,6 +33,7 @@ class Identity(NamedTuple):
 
     `scopes` are those of a bearer token, by repository; None where there is no such limit. It is known until
     `until`, in seconds since 1970. `trusts`: the rules by which a token of others stands for it.
+    `is_brief`: others say who it is, and must be asked about its credentials again.
     """
 
     accounts: Accounts
@@ -43,6 +44,7 @@ class Identity(NamedTuple):
     scopes: Scopes | None = None
     until: float = inf
     trusts: tuple[int, ...] = ()
+    is_brief: bool = False
 
     def may(self, role: Role, repository: str) -> bool:
         """In that repository, be it there or not."""

@@ -17,9 +17,9 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from ....stores.accounts.model import ExternalUser
 from ....words.errors import Conflict, ContentError, InvalidName, RegistryError
 from ..access.authorization import base_of
+from ..access.external import admitted, external
 from ..access.identity import SERVICE
 from ..access.issuers import endpoint_of
 from ..clients import client_of
@@ -28,6 +28,7 @@ from .session import COOKIE
 from .visit import Shown, sent_to
 
 if TYPE_CHECKING:
+    from ....stores.accounts.model import ExternalUser
     from ..access import Authorization
     from ..state import RegistryState
     from .session import Sessions
@@ -118,13 +119,7 @@ class OidcViews:
         return external(self._rules, claims["sub"], name, groups)
 
     def _admit(self, user: ExternalUser) -> str:
-        return self._accounts.administration().identities.admit(user, self._is_taken)
-
-    def _is_taken(self, name: str) -> bool:
-        """Who has a name owns its namespace: nobody may come to one that others fill by choosing a name."""
-        catalog = self._state.catalog
-        below = catalog.repositories(f"{name}/", 1)
-        return catalog.exists(name) or any(each.startswith(f"{name}/") for each in below)
+        return admitted(self._accounts, self._state.catalog, user)
 
     def _callback(self, visit: Visit) -> str:
         return (self._authorization.rules.url.rstrip("/") or base_of(visit.request)) + link("callback")
@@ -149,15 +144,6 @@ class OidcViews:
             return None
         good = claims.get("aud") == _AUDIENCE and float(claims.get("exp", 0)) > time.time()
         return claims if good else None
-
-
-def external(rules: Any, subject: str, name: str, groups: set[str]) -> ExternalUser:
-    """With the teams of the groups, by `rules` of OpenID Connect or LDAP."""
-    pairs = [pair.rpartition("=")[::2] for pair in rules.teams]
-    administrator = bool(groups & set(rules.administrators)) if rules.administrators else None
-    followed = tuple(dict.fromkeys(team for _, team in pairs))
-    teams = tuple(dict.fromkeys(team for group, team in pairs if group in groups))
-    return ExternalUser(rules.issuer, subject, name, followed, teams, administrator)
 
 
 def _failed(why: str, status: int = 400) -> Shown:
