@@ -50,6 +50,7 @@ def test_a_part_that_fails_is_named(
     error: Exception,
     status: int,
     said: str,
+    log: list[str],
 ) -> None:
     def fail() -> None:
         raise error
@@ -58,14 +59,18 @@ def test_a_part_that_fails_is_named(
     found = api("GET", "/readyz")
     assert (found.status, found.json["parts"]["disk"]) == (status, said)
     assert b"secret" not in found.body
+    log.clear()
 
 
-def test_content_that_is_gone(serving: RunningServer, api: Any) -> None:
-    """A disk that is no longer mounted, say."""
+def test_content_that_is_gone(serving: RunningServer, api: Any, log: list[str]) -> None:
+    """A disk that is no longer mounted, say. The log says why, once."""
     folder = Path(serving.registry.state.store.root, "blobs")
     folder.rename(folder.with_name("elsewhere"))
-    found = api("GET", "/readyz")
-    assert (found.status, found.json["parts"]["storage"]) == (503, "failed")
+    for _ in range(2):
+        found = api("GET", "/readyz")
+        assert (found.status, found.json["parts"]["storage"]) == (503, "failed")
+    assert [line.partition(" /")[0] for line in log] == ["error: not ready: storage: cannot read"]
+    log.clear()
     folder.with_name("elsewhere").rename(folder)
     assert api("GET", "/readyz").status == 200
 

@@ -46,6 +46,7 @@ class Health:
             "storage": lambda: store.storage.check(),
             "disk": store.check_room,
         }
+        self._told: dict[str, str] = {}
         self._asked: dict[str, asyncio.Future[str]] = {}
 
     async def respond(self, request: Request) -> Response:
@@ -61,22 +62,25 @@ class Health:
         asked = self._asked.get(name)
         if asked is None:
             asked = self._asked[name] = asyncio.ensure_future(
-                self._registry.state.work.run(_state_of, self._checks[name])
+                self._registry.state.work.run(self._state_of, name)
             )
             asked.add_done_callback(lambda _: self._asked.pop(name))
         done, _ = await asyncio.wait({asked}, timeout=PATIENCE)
         return asked.result() if done else _SILENT
 
-
-def _state_of(check: Callable[[], object]) -> str:
-    """Why a part fails is for the operator's log, not for whoever asks."""
-    try:
-        check()
-    except DiskFull:
-        return _FULL
-    except (NacreError, OSError):
-        return _FAILED
-    return _OK
+    def _state_of(self, name: str) -> str:
+        """Why a part fails is for the operator's log, once, and not for whoever asks."""
+        state, why = _OK, ""
+        try:
+            self._checks[name]()
+        except DiskFull:
+            state = _FULL
+        except (NacreError, OSError) as error:
+            state, why = _FAILED, str(error)
+        if why and why != self._told.get(name):
+            self._registry.note(f"error: not ready: {name}: {why}")
+        self._told[name] = why
+        return state
 
 
 def _said(status: int, said: dict[str, object]) -> Response:
