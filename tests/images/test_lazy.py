@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from machine import needs_root
 from test_partial import Ranged, read, version
 
+from nacre.ground.files import install_trace
 from nacre.images.arrows.pull import PullResult, pull, pull_lazily
 from nacre.images.layers.filler import Filler
 from nacre.images.layers.lazy import Extents, LazyLayer
@@ -209,6 +211,30 @@ def test_a_tree_that_is_not_what_the_config_says_goes_in_the_end(store: Store, g
         made.end()
     assert isinstance(made.failure, DigestMismatch)
     assert not store.trees.has(diff_id)
+
+
+@pytest.mark.parametrize("point", ["lazy:held", "lazy:asked", "lazy:arrived", "lazy:proven", "lazy:whole"])
+def test_a_kill_leaves_nothing_that_is_believed(store: Store, gated: Gated, point: str) -> None:
+    files = version()
+    gated.chunked("1", files)
+    gated.gate.set()
+    store.rest()
+    pid = os.fork()
+    if not pid:
+        install_trace(lambda name: os.kill(os.getpid(), signal.SIGKILL) if name == point else None)
+        try:
+            with Store.open(store.root, driver="erofs") as own:
+                made = Pulled(own, gated)
+                gated.gate.set()
+                made.begin()
+                read(own, made.result, "lib/part39/file")
+                made.end()
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    result = pull(gated, NAME, store)
+    assert all(read(store, result, path) == content for path, content in files.items())
+    assert store.trees.rows.lazy() == []
 
 
 @pytest.mark.parametrize("kind", ["no table", "small", "no digests"])

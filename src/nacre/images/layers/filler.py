@@ -254,7 +254,7 @@ class Filler:
                     continue
             try:
                 self._bring(fetch)
-            except (NacreError, OSError) as error:
+            except Exception as error:  # whatever it is: who waits must not wait for ever
                 self._failed(fetch, error)
             finally:
                 self._landed(fetch)
@@ -294,12 +294,12 @@ class Filler:
                 reader.answer()
         self._pause, self._trouble = 0.0, ""
 
-    def _failed(self, fetch: _Fetch, error: NacreError | OSError) -> None:
+    def _failed(self, fetch: _Fetch, error: Exception) -> None:
         """Who waits for one of the pieces gets EIO; what nobody waits for comes after a pause."""
         with self._ready:
             lost = fetch.work.lost(set(fetch.numbers))
             self._since = self._since if self._trouble else monotonic()
-            self._trouble = error.message if isinstance(error, NacreError) else str(error.strerror)
+            self._trouble = error.message if isinstance(error, NacreError) else str(error) or repr(error)
             self._pause = min(_LAST_PAUSE, self._pause * 2 or _FIRST_PAUSE)
             self._not_before = monotonic() + self._pause
         for reader in lost:
