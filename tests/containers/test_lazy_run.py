@@ -112,10 +112,11 @@ def test_a_filler_that_is_killed_is_replaced(nacre: Any, server: HoldingProxy, i
 
 
 def wait_for_reader(nacre: Any) -> None:
-    """Until a program of the container waits for content."""
+    """Until a program of the container waits for content. Not by ps(1): that may wait for it, too."""
     deadline = time.monotonic() + 60
+    first = nacre("inspect", "-f", "{{.State.Pid}}", "one").out.strip()
     while True:
-        pids = nacre("top", "one", "-o", "pid").out.split()[1:]
+        pids = [first, *Path(f"/proc/{first}/task/{first}/children").read_text().split()]
         if any("fanotify" in Path(f"/proc/{pid.strip()}/wchan").read_text() for pid in pids):
             return
         assert time.monotonic() < deadline, [Path(f"/proc/{pid.strip()}/wchan").read_text() for pid in pids]

@@ -35,12 +35,15 @@ class ExecuteUnderInit(Execute):
         signal.pthread_sigmask(signal.SIG_SETMASK, signals)
 
         def watch(pid: int) -> int:
-            linux.prctl(linux.PR_SET_DUMPABLE, 0)
             linux.close_range(_FIRST_FREE)
             room.stay_behind()
             return _watch(pid, signals)
 
+        dumpable = linux.prctl(linux.PR_GET_DUMPABLE)
+        linux.prctl(linux.PR_SET_DUMPABLE, 0)  # before there is a program that could look
         leave_behind(watch)
+        if dumpable == 1:
+            linux.prctl(linux.PR_SET_DUMPABLE, 1)  # execve(2) would, but first there is to write in /proc
         os.setpgid(0, 0)
         if room.terminal >= 0:
             signal.signal(signal.SIGTTOU, signal.SIG_IGN)
