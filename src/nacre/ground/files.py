@@ -203,6 +203,14 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
         view = view[os.write(fd, view) :]
 
 
+def write_at(fd: int, data: bytes | bytearray | memoryview, offset: int) -> None:
+    """pwrite(2) until everything is written. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        count = os.pwrite(fd, view, offset)
+        view, offset = view[count:], offset + count
+
+
 class RangeReader:
     """A part of a file, as a reader."""
 

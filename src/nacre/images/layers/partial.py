@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from typing import cast
 
+from ...ground.files import os_errors, write_at
 from ...ground.work.pipe import Stopped
 from ...ground.work.threads import in_parallel
 from ...words.errors import ContentError, DigestMismatch, InvalidArchive, NotFound, RegistryError, Unsupported
@@ -141,7 +142,8 @@ class _Attempt:
             def write(data: bytes, at: int) -> None:
                 if stop.is_set():
                     raise Stopped("another part of the layer failed")
-                _write_at(scratch, data, at)
+                with os_errors("write a part of a layer"):
+                    write_at(scratch, data, at)
 
             self._receive(span, write)
 
@@ -213,20 +215,8 @@ def cut(spans: Iterable[Span], longest: int) -> Iterator[Span]:
 @contextmanager
 def _scratch(store: Store) -> Iterator[int]:
     """A file without a name, as sparse as what is put into it."""
-    from ...ground.files import os_errors
-
     with os_errors("write a part of a layer"), store.blobs.temporary() as file:
         yield file.fileno()
-
-
-def _write_at(fd: int, data: bytes, at: int) -> None:
-    from ...ground.files import os_errors
-
-    view = memoryview(data)
-    with os_errors("write a part of a layer"):
-        while view:
-            count = os.pwrite(fd, view, at)
-            view, at = view[count:], at + count
 
 
 class ReassembledTar:

@@ -15,16 +15,16 @@ from ....grammars.erofs.format import BLOCK
 from ....grammars.erofs.tree import LayerTree
 from ....grammars.erofs.write import write_index
 from ....grammars.tar.read import read_tar
-from ....ground.files import write_all
+from ....ground.files import write_at
 from ....words.errors import Unsupported
 from ..files import INDEX, TAR
-from ..model import TreeInfo
-from . import implied
-from .indexing import NewFile
+from .indexing import NewFile, info_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ..model import TreeInfo
 
     Pieces = Iterator[bytes | int]
     """The tar in order: literal bytes, and how many bytes of content come between them."""
@@ -41,15 +41,10 @@ def lay(pieces: Pieces, folder: str) -> tuple[int, TreeInfo]:
     """
     tar = os.open(f"{folder}/{TAR}", _NEW, 0o400)
     try:
-        tree = _laid(HollowTar(pieces, tar), folder)
-        implied.save(folder, tree.implied())
-        if tree.is_opaque():
-            implied.hide_lower(folder)
+        return tar, info_of(_laid(HollowTar(pieces, tar), folder), folder)
     except BaseException:
         os.close(tar)
         raise
-    looks = tree.root_looks()
-    return tar, TreeInfo(tree.size, "{:o} {} {}".format(*looks) if looks else "")
 
 
 def _laid(stream: HollowTar, folder: str) -> LayerTree:
@@ -111,9 +106,8 @@ class HollowTar:
         self._held += data
 
     def _flush(self) -> None:
-        os.lseek(self._fd, self._start, os.SEEK_SET)
-        write_all(self._fd, memoryview(bytes(self._held)))
-        self._held.clear()
+        write_at(self._fd, self._held, self._start)
+        self._held = bytearray()
 
     def close(self) -> int:
         """Write what is left; the length of the tar."""

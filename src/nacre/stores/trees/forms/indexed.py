@@ -51,16 +51,9 @@ class IndexedForm:
 
     def ingest(self, stream: Reader, folder: str, locks: HeldLocks) -> TreeInfo:
         """Write the stream and its index. Raises InvalidArchive, StoreError."""
-        from ..model import TreeInfo
-        from . import implied
-        from .indexing import index_stream
+        from .indexing import index_stream, info_of
 
-        tree = index_stream(stream, folder, self._donors, locks)
-        implied.save(folder, tree.implied())
-        if tree.is_opaque():
-            implied.hide_lower(folder)
-        looks = tree.root_looks()
-        return TreeInfo(tree.size, "{:o} {} {}".format(*looks) if looks else "")
+        return info_of(index_stream(stream, folder, self._donors, locks), folder)
 
     def writer(self, folder: str, write: Write, locks: HeldLocks) -> TreeWriter:
         """Keeps the tar with its index in the folder, instead of what an earlier attempt left there."""

@@ -20,12 +20,14 @@ from ....grammars.erofs.tree import LayerTree
 from ....grammars.erofs.write import write_index
 from ....grammars.tar.read import read_tar
 from ....grammars.tar.write import TarWriter
-from ....ground.files import trace, write_all
+from ....ground.files import trace, write_at
 from ....words.errors import InvalidArchive
 from ..dedup.cutting import SPARSE as SPARSE_DEVICE
 from ..dedup.cutting import Cutter
 from ..dedup.donors import Borrowing
 from ..files import CUTS, INDEX, SPARSE, TAR
+from ..model import TreeInfo
+from . import implied
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +57,15 @@ def index_stream(
         while passing.read(_CHUNK):
             pass
         return indexing.finish()
+
+
+def info_of(tree: LayerTree, folder: str) -> TreeInfo:
+    """What the row of a layer will hold; what overlayfs must be told besides is written into its folder."""
+    implied.save(folder, tree.implied())
+    if tree.is_opaque():
+        implied.hide_lower(folder)
+    looks = tree.root_looks()
+    return TreeInfo(tree.size, "{:o} {} {}".format(*looks) if looks else "")
 
 
 class IndexingWriter:
@@ -216,8 +227,7 @@ class _Indexing:
     def _copy(self, start: int, to: int, left: int) -> None:
         while left:
             data = os.pread(self._tar, min(left, _CHUNK), start)
-            os.lseek(self._sparse, to, os.SEEK_SET)
-            write_all(self._sparse, data)
+            write_at(self._sparse, data, to)
             start, to, left = start + len(data), to + len(data), left - len(data)
 
     def close(self) -> None:
@@ -262,8 +272,7 @@ class NewFile:
 
     def put(self, data: bytes | bytearray, offset: int) -> None:
         """Write at an offset. Raises OSError."""
-        os.lseek(self._fd, offset, os.SEEK_SET)
-        write_all(self._fd, memoryview(data))
+        write_at(self._fd, data, offset)
 
     def __enter__(self) -> NewFile:
         return self
