@@ -22,7 +22,7 @@ from threading import Condition, Thread, get_native_id
 from time import monotonic
 
 from ...grammars.codecs.stream import decompress
-from ...ground.files import trace
+from ...ground.files import trace, write_at
 from ...ground.work.threads import raise_first
 from ...words.errors import InvalidArchive, NacreError
 from ...words.value import Value
@@ -252,12 +252,12 @@ class Filler:
                 if fetch is None:
                     self._ready.wait(_NOTE_EVERY)
                     continue
+            failure = None
             try:
                 self._bring(fetch)
             except Exception as error:  # whatever it is: who waits must not wait for ever
-                self._failed(fetch, error)
-            finally:
-                self._landed(fetch)
+                failure = error
+            self._landed(fetch, failure)
 
     def _take_asked(self) -> _Fetch | None:
         return self._asked.popleft() if self._asked else None
@@ -286,7 +286,7 @@ class Filler:
         for number in fetch.numbers:
             packed = data[extents.start[number] - start : extents.end[number] - start]
             plain = unpacked(packed, work.layer.codec, extents.size[number], extents.digests[number])
-            _write(work.layer.tree.tar, plain, extents.at[number])
+            write_at(work.layer.tree.tar, plain, extents.at[number])
             with self._ready:
                 done = work.arrived(number)
             trace("lazy:arrived")
@@ -294,24 +294,25 @@ class Filler:
                 reader.answer()
         self._pause, self._trouble = 0.0, ""
 
-    def _failed(self, fetch: _Fetch, error: Exception) -> None:
-        """Who waits for one of the pieces gets EIO; what nobody waits for comes after a pause."""
+    def _landed(self, fetch: _Fetch, failure: Exception | None) -> None:
+        """At once with its pieces off the way again: who asks for them later has them fetched anew."""
         with self._ready:
-            lost = fetch.work.lost(set(fetch.numbers))
-            self._since = self._since if self._trouble else monotonic()
-            self._trouble = error.message if isinstance(error, NacreError) else str(error) or repr(error)
-            self._pause = min(_LAST_PAUSE, self._pause * 2 or _FIRST_PAUSE)
-            self._not_before = monotonic() + self._pause
-        for reader in lost:
-            reader.answer(errno.EIO)
-
-    def _landed(self, fetch: _Fetch) -> None:
-        with self._ready:
+            lost = self._failed(fetch, failure) if failure else []
             fetch.work.put_back(fetch.numbers)
             self._behind -= not fetch.wanted
             self._ready.notify_all()
+        for reader in lost:
+            reader.answer(errno.EIO)
         if fetch.work.extents.is_complete:
             self._look(fetch.work)
+
+    def _failed(self, fetch: _Fetch, error: Exception) -> list[_WaitingReader]:
+        """Those who waited for one of the pieces; what nobody waits for comes after a pause."""
+        self._since = self._since if self._trouble else monotonic()
+        self._trouble = error.message if isinstance(error, NacreError) else str(error) or repr(error)
+        self._pause = min(_LAST_PAUSE, self._pause * 2 or _FIRST_PAUSE)
+        self._not_before = monotonic() + self._pause
+        return fetch.work.lost(set(fetch.numbers))
 
     def _look(self, work: _LayerWork) -> None:
         """Whether a layer is whole, or not wanted any more; its end comes once."""
@@ -350,10 +351,3 @@ def unpacked(packed: memoryview, codec: str, size: int, digest: str) -> bytes:
     if left or sha256(plain).hexdigest() != digest:
         raise InvalidArchive("a piece of a layer is not what its table of contents says")
     return plain
-
-
-def _write(fd: int, data: bytes, at: int) -> None:
-    view = memoryview(data)
-    while view:
-        count = os.pwrite(fd, view, at)
-        view, at = view[count:], at + count
