@@ -10,10 +10,11 @@ When both have died, readers wait as long as a container holds the layers.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
-from ..ground.fork import fork_detached, start
+from ..ground.fork import start
 from ..stores.shared import has_lazy
-from ..words.errors import SandboxError
+from ..words.errors import ContentError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from ..words.reference import Reference
     from .wiring import Wiring
 
-_WHAT = "the process that fills the layers"
 _TRIES = 100
 _PATIENCE = 300.0
 """Seconds without the registry after which nothing is tried any more, unless a container needs it."""
@@ -43,6 +43,8 @@ def fill(engine: Wiring, reference: Reference, layers: Sequence[LazyLayer]) -> N
 
     Raises SandboxError, after which they are not here.
     """
+    from ..services.containers.supervisor import begin
+
     store = engine.store
     held = [fd for layer in layers for fd in (layer.tree.tar, layer.tree.content.group)]
 
@@ -57,13 +59,10 @@ def fill(engine: Wiring, reference: Reference, layers: Sequence[LazyLayer]) -> N
 
     store.rest()
     try:
-        with fork_detached(work, what=_WHAT, keep=held) as child:
-            child.answer()
-            child.wait()
-    except OSError as error:
-        raise SandboxError(f"cannot start {_WHAT}: {error.strerror}") from None
-    for layer in layers:
-        store.trees.lazy.let_go(layer.tree)
+        begin(work, "the process that fills the layers", tuple(held))
+    finally:
+        for layer in layers:
+            store.trees.lazy.let_go(layer.tree)
 
 
 def _opened(store: Store) -> Store:
@@ -90,4 +89,5 @@ def _fill(engine: Wiring, store: Store, reference: Reference, layers: Sequence[L
             return layer.tree.is_here and (seconds < _PATIENCE or has_lazy(store.root))
 
         repository = client.repository(reference)
-        Filler(layers, repository, lambda layer: lazy.complete(layer.tree), wanted).run()
+        with suppress(ContentError):  # a tree that is not what its image says is gone, and will be no other
+            Filler(layers, repository, lambda layer: lazy.complete(layer.tree), wanted).run()
