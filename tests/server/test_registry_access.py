@@ -7,6 +7,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -259,6 +260,21 @@ def test_guessing_is_slow(api: Any) -> None:
     assert answers == [401] * 10 + [429]
     assert api("GET", "", **basic("reader")).status == 429
     assert api("GET", "", **basic("writer")).status == 200
+
+
+@pytest.mark.usefixtures("accounts")
+def test_guessing_at_once_is_as_slow(api: Any) -> None:
+    with ThreadPoolExecutor(40) as threads:
+        guesses = [threads.submit(api, "GET", "", **basic("reader", str(number))) for number in range(40)]
+        answers = sorted(guess.result().status for guess in guesses)
+    assert answers == [401] * 10 + [429] * 30
+
+
+@pytest.mark.usefixtures("accounts")
+def test_who_is_right_only_waits_for_the_guesses_of_others(api: Any) -> None:
+    with ThreadPoolExecutor(40) as threads:
+        logins = [threads.submit(api, "GET", "", **basic("reader")) for _ in range(40)]
+        assert {login.result().status for login in logins} == {200}
 
 
 @pytest.mark.usefixtures("accounts")

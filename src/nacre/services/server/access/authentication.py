@@ -8,7 +8,8 @@ import binascii
 import hashlib
 import secrets
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from contextlib import asynccontextmanager
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from ....stores.accounts.model import MAX_USER
 from .identity import Identity
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from ....stores.accounts.reading import Accounts
     from ..journal import Journal
@@ -61,9 +62,10 @@ class Authentication:
             self._journal.login(name, address, how)
         if found or len(name) > MAX_USER:
             return found
-        if not (self.ldap and self.ldap.was_right(name, secret)):
-            self._failures.check(address, name)
-        return self._judged(*await self._ask(name, secret, address), name, address)
+        if self.ldap and self.ldap.was_right(name, secret):
+            return self._judged(*await self._ask(name, secret, address), name, address)
+        async with self._failures.guess(address, name):
+            return self._judged(*await self._ask(name, secret, address), name, address)
 
     def _at_once(self, name: str, secret: str) -> tuple[Identity | None, str]:
         """What needs no question, and how."""
@@ -89,8 +91,8 @@ class Authentication:
 
     async def exchange(self, token: str, address: str) -> Identity | None:
         """Whom a token of others stands for, which is used up by that. Raises RegistryError, NacreError."""
-        self._failures.check(address, FOREIGN_USER)
-        return self._judged(await self._foreign(token, ""), "exchange", FOREIGN_USER, address)
+        async with self._failures.guess(address, FOREIGN_USER):
+            return self._judged(await self._foreign(token, ""), "exchange", FOREIGN_USER, address)
 
     def _by_token(self, name: str, secret: str) -> Identity | None:
         token = self._accounts.token(_hash(secret))
@@ -126,14 +128,36 @@ class Authentication:
 
 
 class Failures:
-    """Counts failures of the last minute, by who failed from where."""
+    """Counts failures of the last minute, by who failed from where, and guesses that are under way."""
 
     def __init__(self) -> None:
         self._times: OrderedDict[tuple[str, ...], list[float]] = OrderedDict()
+        self._guesses: Counter[tuple[str, ...]] = Counter()
+        self._ended = asyncio.Event()
+
+    @asynccontextmanager
+    async def guess(self, address: str, name: str) -> AsyncIterator[None]:
+        """While they try: no more at a time than may fail yet, the others wait. Raises as `check`."""
+        while self._is_busy(address, name):
+            await self._ended.wait()
+        keys = [key for key, _ in _bounds(address, name)]
+        self._guesses.update(keys)
+        try:
+            yield
+        finally:
+            self._guesses -= Counter(keys)
+            ended, self._ended = self._ended, asyncio.Event()
+            ended.set()
+
+    def _is_busy(self, address: str, name: str) -> bool:
+        self.check(address, name)
+        return any(
+            len(self._recent(key)) + self._guesses[key] >= most for key, most in _bounds(address, name)
+        )
 
     def check(self, address: str, name: str) -> None:
         """May they try once more? Raises RegistryError TOOMANYREQUESTS."""
-        for key, most in (((address, name), _FAILURES), ((address,), _FROM_ADDRESS)):
+        for key, most in _bounds(address, name):
             if len(self._recent(key)) >= most:
                 error = refusal(Code.TOOMANYREQUESTS, "too many failed logins: wait a minute")
                 error.headers["Retry-After"] = str(int(_WINDOW))
@@ -141,7 +165,7 @@ class Failures:
 
     def add(self, address: str, name: str) -> None:
         """Another one now; the oldest are forgotten first."""
-        for key in ((address, name), (address,)):
+        for key, _ in _bounds(address, name):
             self._times[key] = [*self._recent(key), time.monotonic()]
             self._times.move_to_end(key)
         while len(self._times) > _REMEMBERED:
@@ -150,6 +174,11 @@ class Failures:
     def _recent(self, key: tuple[str, ...]) -> list[float]:
         since = time.monotonic() - _WINDOW
         return [each for each in self._times.get(key, ()) if each > since]
+
+
+def _bounds(address: str, name: str) -> tuple[tuple[tuple[str, ...], int], ...]:
+    """What is counted, and the most of it."""
+    return ((address, name), _FAILURES), ((address,), _FROM_ADDRESS)
 
 
 def looks_foreign(secret: str) -> bool:

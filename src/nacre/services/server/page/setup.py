@@ -38,9 +38,12 @@ class SetupViews:
         self._check_empty()
         secret, name = visit.fields.get("invitation", ""), visit.fields.get("name", "").strip()
         password, address = visit.fields.get("password", ""), client_of(visit.request)
-        self._failures.check(address, "")
-        if len(password) < _LEAST or password != visit.fields.get("repeated", ""):
-            return _form(secret, name, "A password has at least 8 characters, and both must be the same.")
+        async with self._failures.guess(address, ""):
+            if len(password) < _LEAST or password != visit.fields.get("repeated", ""):
+                return _form(secret, name, "A password has at least 8 characters, and both must be the same.")
+            return await self._made(secret, name, password, address)
+
+    async def _made(self, secret: str, name: str, password: str, address: str) -> Shown:
         try:
             await self._work.run(self._accept, secret, name, password)
         except NotFound as error:
