@@ -254,6 +254,13 @@ def test_tokens_in_the_place_of_passwords(api: Any, accounts: Administration) ->
     assert api("GET", "shop/app/manifests/1", **made).status == 401
 
 
+def test_a_token_says_when_it_ends(api: Any, accounts: Administration) -> None:
+    _, secret = accounts.tokens.add("reader", seconds=60)
+    settled(api, "", 200, **basic("reader", secret))
+    assert api("GET", "/token", **basic("reader")).json["expires_in"] == 300
+    assert 0 < api("GET", "/token", **basic("reader", secret)).json["expires_in"] <= 60
+
+
 @pytest.mark.usefixtures("accounts")
 def test_guessing_is_slow(api: Any) -> None:
     answers = [api("GET", "", **basic("reader", str(number))).status for number in range(11)]

@@ -60,7 +60,8 @@ async def _token(request: Request, access: Authorization) -> Response:
         raise challenged(request, "", Role.NONE, "the credentials are not valid")
     if asked.get("service", [SERVICE])[0] != SERVICE:
         raise refusal(Code.UNSUPPORTED, "this registry issues tokens for itself alone", status=400)
-    return _issued(access.bearer.issue(identity, _scopes(asked.get("scope", []))))
+    text = access.bearer.issue(identity, _scopes(asked.get("scope", [])))
+    return _issued(text, min(LIFETIME, identity.until - time.time()))
 
 
 async def _by_password(
@@ -82,13 +83,13 @@ async def _exchanged(request: Request, access: Authorization, asked: dict[str, l
     identity = await access.authentication.exchange(token, client_of(request))
     if identity is None:
         raise refusal(Code.DENIED, "no rule of this registry trusts this token, or it was used before")
-    seconds = max(0, int(identity.until - time.time()))
-    return _issued(access.bearer.exchanged(identity), seconds, issued_token_type=_ACCESS, token_type="Bearer")
+    more = {"issued_token_type": _ACCESS, "token_type": "Bearer"}
+    return _issued(access.bearer.exchanged(identity), identity.until - time.time(), **more)
 
 
-def _issued(text: str, seconds: int = LIFETIME, **more: str) -> Response:
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    body = {"token": text, "access_token": text, "expires_in": seconds, "issued_at": now, **more}
+def _issued(text: str, seconds: float, **more: str) -> Response:
+    now, left = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), max(0, int(seconds))
+    body = {"token": text, "access_token": text, "expires_in": left, "issued_at": now, **more}
     return answer(200, {"Cache-Control": "no-store"}, encode_json(body), JSON)
 
 
