@@ -14,12 +14,14 @@ pytest.importorskip("sqlalchemy")
 pytest.importorskip("ldap3")
 from fakeldap import REFERRAL, FakeLdap, ldap_server
 from pagekit import Site
+from postgreskit import PostgresServer
 from selfsigned import certificate
 
 from nacre.engine.accounts import RegistryAccounts
 from nacre.grammars.serving import ConfigSources, read_config
 from nacre.services.server.access import signin
 from nacre.services.server.access.ldap import LdapServer, escaped, matching, normal
+from nacre.stores.registry import RegistryStore
 from nacre.words.errors import Unavailable, UsageError
 from nacre.words.rules import AccessRules, LdapRules, RegistryRules
 
@@ -88,6 +90,20 @@ def test_the_ways_in(site: Site, ldap: FakeLdap, accounts: RegistryAccounts) -> 
     assert status(site, "bob", "builder", "/v2/alice/app/tags/list") == 403
     assert ldap.binds.count((ALICE, b"wonderland")) == 1
     assert accounts.audit(action="sign in")[0].subject == f"bob of ldap:{BASE}"
+
+
+def test_the_first_login_with_accounts_in_postgresql(
+    tmp_path: Path, ldap: FakeLdap, postgresql: PostgresServer
+) -> None:
+    """Nobody has told the registry yet that there is somebody new."""
+    root, url = str(tmp_path / "r"), postgresql.new_database()
+    RegistryStore(root, database=url).close()
+    with RegistryAccounts(root, "test") as accounts:
+        accounts.add_user("root", "correct horse", admin=True)
+    rules = RegistryRules(access=AccessRules(ldap=rules_for(ldap)))
+    with Site(root, rules=rules) as site:
+        assert [status(site, name, "x") for name in ("alice", "bob")] == [401] * 2
+        assert status(site, "alice", "wonderland") == status(site, "bob", "builder") == 200
 
 
 def test_wrong_passwords(site: Site, ldap: FakeLdap) -> None:

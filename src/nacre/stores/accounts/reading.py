@@ -84,9 +84,11 @@ class Accounts:
                 self._administration = Administration(self._source.place, "")
             return self._administration
 
-    def version(self) -> str:
-        """Another text whenever somebody has changed accounts; "" where there are none."""
-        changes = self._source.changes()
+    def version(self, *, now: bool = False) -> str:
+        """Another text whenever somebody has changed accounts; "" where there are none. `now`: also what was
+        changed only just, which takes a question to a server.
+        """
+        changes = self._source.changes(now=now)
         if changes != self._changes:
             self._changes = changes
             self._kept = {}
@@ -107,11 +109,18 @@ class Accounts:
 
     def prepare(self, name: str = "", token: str = "") -> None:
         """Have it known, and who might send a request: then an event loop finds it without waiting."""
+        self._key()
         self.namespaces()
         if name:
             self.account(name)
         if token:
             self.token(token)
+
+    def changed(self, name: str) -> KnownUser | None:
+        """As `account`, after this process has changed accounts; in a thread."""
+        self.version(now=True)
+        self.prepare(name)
+        return self.account(name)
 
     def account(self, name: str) -> KnownUser | None:
         """None for who does not exist or is disabled."""
@@ -190,14 +199,17 @@ class Accounts:
 
     def signing_key(self) -> bytes:
         """The secret of the token endpoint."""
-        found = self._keep(("key",), self._signing_key)
-        return found if isinstance(found, bytes) else b""
-
-    def _signing_key(self) -> bytes:
-        rows = self._rows("SELECT value FROM settings WHERE name = 'signing_key'")
-        if not rows:
+        found = self._key()
+        if not isinstance(found, bytes):
             raise StoreError("the registry's database has no signing key")
-        return base64.b64decode(rows[0][0])
+        return found
+
+    def _key(self) -> object:
+        return self._keep(("key",), self._signing_key)
+
+    def _signing_key(self) -> bytes | None:
+        rows = self._rows("SELECT value FROM settings WHERE name = 'signing_key'")
+        return base64.b64decode(rows[0][0]) if rows else None
 
     def _keep(self, key: tuple[str, ...], read: Callable[[], object]) -> object:
         kept, changes = self._kept, self._changes

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
         def has_tables(self) -> bool:
             """Has there ever been an account?"""
 
-        def changes(self) -> str:
-            """Another text whenever somebody has changed accounts; "" where there are none."""
+        def changes(self, *, now: bool = False) -> str:
+            """Another text whenever somebody has changed accounts; "" where there are none. `now`: also
+            what was changed only just, for which a server is asked.
+            """
 
         def close(self) -> None:
             """Nothing may be called afterwards."""
@@ -63,7 +65,7 @@ class SqliteSource:
         """Has there ever been an account?"""
         return bool(self.rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'users'"))
 
-    def changes(self) -> str:
+    def changes(self, *, now: bool = False) -> str:
         """Another text whenever somebody has changed accounts; "" where there are none."""
         ((number,),) = self.rows("PRAGMA data_version")
         if number != self._version:
@@ -95,8 +97,10 @@ class RemoteSource:
         """Has there ever been an account?"""
         return self.rows("SELECT to_regclass('users')")[0][0] is not None
 
-    def changes(self) -> str:
-        """As it was half a second ago."""
+    def changes(self, *, now: bool = False) -> str:
+        """As it was half a second ago, unless it is asked for `now`."""
+        if now:
+            self._changes = count_of(self)
         return self._changes
 
     def _follow(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ....stores.accounts.model import ExternalUser
 
 if TYPE_CHECKING:
-    from ....stores.accounts.reading import Accounts
+    from ....stores.accounts.reading import Accounts, KnownUser
     from ....stores.catalog import Catalog
     from ....words.rules import LdapRules, OidcRules
 
@@ -21,12 +21,14 @@ def external(rules: OidcRules | LdapRules, subject: str, name: str, groups: set[
     return ExternalUser(rules.issuer, subject, name, followed, teams, administrator)
 
 
-def admitted(accounts: Accounts, catalog: Catalog, user: ExternalUser) -> str:
-    """The name of the user here, who is made if there is none. Raises Conflict, InvalidName."""
+def admitted(accounts: Accounts, catalog: Catalog, user: ExternalUser) -> KnownUser | None:
+    """The user here, who is made if there is none; None if disabled. In a thread. Raises Conflict,
+    InvalidName.
+    """
 
     def is_taken(name: str) -> bool:
         """Who has a name owns its namespace: nobody may come to one that others fill by choosing a name."""
         below = catalog.repositories(f"{name}/", 1)
         return catalog.exists(name) or any(each.startswith(f"{name}/") for each in below)
 
-    return accounts.administration().identities.admit(user, is_taken)
+    return accounts.changed(accounts.administration().identities.admit(user, is_taken))

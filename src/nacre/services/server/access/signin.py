@@ -118,9 +118,7 @@ class LdapSignIn:
             return None
         named = [pair.rpartition("=")[0] for pair in self._rules.teams] + [*self._rules.administrators]
         user = external(self._rules, entry.subject, name, matching(named, entry.groups))
-        known = admitted(self._accounts, self._state.catalog, user)
-        self._accounts.version()
-        return self._accounts.account(known)
+        return admitted(self._accounts, self._state.catalog, user)
 
     def _key(self, name: str, secret: str) -> bytes:
         return hashlib.sha256(self._salt + f"{name}\0{secret}".encode()).digest()

@@ -11,7 +11,7 @@ from .session import COOKIE
 from .visit import Shown, sent_to
 
 if TYPE_CHECKING:
-    from ....stores.accounts.reading import Accounts
+    from ....stores.accounts.reading import Accounts, KnownUser
     from ..work import Work
     from .session import Sessions
     from .visit import Visit
@@ -45,20 +45,19 @@ class SetupViews:
 
     async def _made(self, secret: str, name: str, password: str, address: str) -> Shown:
         try:
-            await self._work.run(self._accept, secret, name, password)
+            account = await self._work.run(self._accept, secret, name, password)
         except NotFound as error:
             self._failures.add(address, "")
             return _form("", name, f"{error.message[:1].upper()}{error.message[1:]}.")
         except (InvalidName, Conflict) as error:
             return _form(secret, name, error.message)
-        self._accounts.version()
-        account = self._accounts.account(name)
         return sent_to("/", (COOKIE, self._sessions.begin(account))) if account else sent_to("/-/sign-in")
 
-    def _accept(self, secret: str, name: str, password: str) -> None:
+    def _accept(self, secret: str, name: str, password: str) -> KnownUser | None:
         from ..access.passwords import encoded
 
         self._accounts.administration().invitations.accept(secret, name, encoded(password))
+        return self._accounts.changed(name)
 
     def _check_empty(self) -> None:
         if self._accounts.is_closed:

@@ -28,7 +28,7 @@ from .session import COOKIE
 from .visit import Shown, sent_to
 
 if TYPE_CHECKING:
-    from ....stores.accounts.model import ExternalUser
+    from ....stores.accounts.reading import KnownUser
     from ..access import Authorization
     from ..state import RegistryState
     from .session import Sessions
@@ -79,14 +79,11 @@ class OidcViews:
             return _failed("The issuer did not let you in.", 403)
         try:
             claims = await self._claims(visit, flow)
-            user = self._user(claims) if claims else None
-            name = await self._state.work.run(self._admit, user) if user else ""
+            account = await self._state.work.run(self._admit, claims) if claims else None
         except (RegistryError, ContentError, Conflict, InvalidName) as error:
             return _failed(f"You cannot be signed in: {error.message}.", 403)
-        self._accounts.version()
-        account = self._accounts.account(name) if name else None
-        said = str((claims or {}).get("sub", ""))
-        self._state.journal.login(name or said, client_of(visit.request), "oidc", refused=account is None)
+        name = account.name if account else str((claims or {}).get("sub", ""))
+        self._state.journal.login(name, client_of(visit.request), "oidc", refused=account is None)
         if account is None:
             return _failed("The issuer says nothing about you that holds here.", 403)
         return sent_to(str(flow["to"]), (COOKIE, self._sessions.begin(account)), (FLOW, ""))
@@ -112,13 +109,11 @@ class OidcViews:
         bound = hmac.compare_digest(str(claims.get("nonce", "")).encode(), nonce.encode())
         return bool(fresh and bound and self._rules.client in several and party == self._rules.client)
 
-    def _user(self, claims: dict[str, Any]) -> ExternalUser:
+    def _admit(self, claims: dict[str, Any]) -> KnownUser | None:
         said = claims.get(self._rules.groups)
         groups = {str(each) for each in said[:_MOST_GROUPS]} if isinstance(said, list) else set()
         name = str(claims.get(self._rules.name, "")).lower().partition("@")[0]
-        return external(self._rules, claims["sub"], name, groups)
-
-    def _admit(self, user: ExternalUser) -> str:
+        user = external(self._rules, claims["sub"], name, groups)
         return admitted(self._accounts, self._state.catalog, user)
 
     def _callback(self, visit: Visit) -> str:
