@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -162,3 +163,51 @@ def test_no_password_is_kept() -> None:
     url = "postgresql://me:secret@a:1,b:2/db?sslmode=require&password=secret&options=-cx%3Dy"
     assert without_password(url) == "postgresql://me@a:1,b:2/db?sslmode=require&options=-cx%3Dy"
     assert without_password("postgresql:///db") == "postgresql:///db"
+
+
+def test_nobody_who_signs_in_keeps_the_event_loop_waiting(
+    rules: RegistryRules, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("alembic")
+    pytest.importorskip("jinja2")
+    from pagekit import Site
+
+    from nacre.engine.accounts import RegistryAccounts
+    from nacre.stores.catalog.postgresql import PostgresDatabase
+
+    asked: list[str] = []
+    read = PostgresDatabase.read
+
+    def watched(self: PostgresDatabase, sql: str, *values: object) -> list[Any]:
+        if threading.current_thread() is threading.main_thread():
+            asked.append(sql)
+        return read(self, sql, *values)
+
+    root = str(tmp_path / "registry")
+    RegistryStore(root, rules.storage, rules.metadata.url).close()
+    with RegistryAccounts(root, "test") as accounts:
+        accounts.add_user("reader", "correct horse", admin=True)
+        accounts.grant("shop", "read", user="reader")
+        _, secret = accounts.add_token("reader")
+
+    def basic(password: str) -> str:
+        return "Basic " + base64.b64encode(f"reader:{password}".encode()).decode()
+
+    monkeypatch.setattr(PostgresDatabase, "read", watched)
+    with Site(root, rules=rules) as site:
+        assert site.get("/healthz").status == 200
+        assert site.registry.authorization.is_closed
+        asked.clear()
+        for password in ("correct horse", secret):
+            given = site.get("/token?scope=repository:shop/app:pull", authorization=basic(password))
+            assert given.status == 200
+        signed = site.post("/-/sign-in", {"name": "reader", "password": "correct horse"})
+        assert signed.status == 303
+        assert asked == []
+    with Site(root, rules=rules) as other:
+        other.cookie = signed.headers["set-cookie"].partition(";")[0]
+        assert other.registry.authorization.is_closed
+        asked.clear()
+        assert other.get("/").status == 200
+        assert other.get("/r/shop/app").status == 404
+    assert asked == []

@@ -101,8 +101,6 @@ class Authorization:
         if not self.is_closed:
             return
         role = role_for(route, request.method)
-        if not self._accounts.is_ready:
-            await self._work.ask(self._accounts.prepare)
         identity = await self.identify(request)
         if identity is None:
             raise challenged(request, route.name, role, "the credentials are not valid")
@@ -117,8 +115,14 @@ class Authorization:
         if route.endpoint is Endpoint.BASE and identity.account is None and identity.scopes is None:
             raise challenged(request, "", Role.NONE, "")
 
+    async def prepare(self) -> None:
+        """Have it known what holds for everybody."""
+        if not self._accounts.is_ready:
+            await self._work.ask(self._accounts.prepare)
+
     async def identify(self, request: Request) -> Identity | None:
         """Who sends a request; None when the credentials are wrong. Without any it is anybody."""
+        await self.prepare()
         field = request.headers.get("authorization", "")
         known = self._known.get(field)
         if known and time.time() < known.until:

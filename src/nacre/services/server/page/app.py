@@ -82,6 +82,7 @@ class Page:
 
     def __init__(self, state: RegistryState, authorization: Authorization) -> None:
         self._authorization, self._accounts = authorization, state.store.accounts
+        self._work = state.work
         self._render = Renderer()
         self._sessions = session.Sessions(authorization, self._accounts)
         documents, self._contents = Documents(state), LayerContents(state)
@@ -130,7 +131,9 @@ class Page:
         cookie = request.cookies.get(session.COOKIE, "")
         token = ""
         if self._authorization.is_closed:
-            identity = self._sessions.identity(cookie) or await self._authorization.identify(request)
+            await self._authorization.prepare()
+            signed_in = await self._work.ask(self._sessions.identity, cookie)
+            identity = signed_in or await self._authorization.identify(request)
             if identity is None:
                 raise refusal(Code.UNAUTHORIZED, "the credentials are not valid")
             keep(request, identity)
