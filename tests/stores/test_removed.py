@@ -144,6 +144,15 @@ def test_tags_that_name_something_else_now_stay(lab: Lab) -> None:
     assert lab.catalog.manifest("app", old)
 
 
+def test_a_tag_of_a_deleted_repository_comes_back_with_all_its_images(lab: Lab) -> None:
+    images = [lab.image(f"image {number}") for number in range(8)]
+    lab.manifest("index", *images, tag="all")
+    before = lab.rows()
+    list(lab.catalog.delete_repository("app"))
+    lab.removed.restore_tag("app", "all")
+    assert lab.rows() == before
+
+
 def test_a_repository(lab: Lab) -> None:
     image = lab.image("image", "1")
     lab.manifest("index", image, tag="all")

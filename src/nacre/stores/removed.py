@@ -273,11 +273,11 @@ class _Restoring:
         if self._has("manifests", digest):
             return
         place = (self._name, "manifest", digest)
-        row = self._db.execute(f"SELECT record, size {_OF} ORDER BY id DESC", place).fetchone()
+        row = self._db.execute(f"SELECT record, size, at {_OF} ORDER BY id DESC", place).fetchone()
         if row is None:
             raise Conflict(f"{self._name}: {digest} is gone and cannot be restored")
-        record, size = json.loads(row[0]), row[1]
-        for part in record["parts"]:
+        record, size, at = json.loads(row[0]), row[1], row[2]
+        for part in (*record["parts"], *self._went(record["absent"], at)):
             self.part(part)
         values = (self.repository, digest, size, *record["row"][:-1], self._db.now())
         self._db.execute(_PUT_MANIFEST, values)
@@ -285,6 +285,12 @@ class _Restoring:
         parts = [*record["parts"], *record["absent"]]
         self._db.executemany(sql, [(self.repository, digest, part) for part in parts])
         self._db.execute(f"DELETE {_OF}", place)
+
+    def _went(self, absent: list[str], at: float) -> list[str]:
+        """Manifests of an index that were deleted before it, with the same repository."""
+        sql = f"SELECT 1 {_OF} AND at = ?"
+        place = (self._name, "manifest")
+        return [one for one in absent if self._db.execute(sql, (*place, one, at)).fetchone()]
 
     def part(self, digest: str) -> None:
         """A blob or a manifest. Raises NotFound, Conflict."""
