@@ -12,6 +12,7 @@ import pytest
 from nacre.stores.cached import CachedRepositories
 from nacre.stores.catalog import Catalog, Document, SqliteDatabase, WriteConditions
 from nacre.stores.garbage import GarbageCollector, Mentions
+from nacre.stores.removed import RemovedContent
 from nacre.stores.storage import Placed
 from nacre.stores.storage.local import FolderContents
 from nacre.words.digest import Digest
@@ -152,3 +153,15 @@ def test_namespaces_lie_beside_each_other(upstreams: list[tuple[str, str]], mess
 def test_half_a_login_is_refused() -> None:
     with pytest.raises(UsageError, match="both a user and a password"):
         UpstreamRules("a.io", user="me")
+
+
+def test_a_copy_is_deleted_whole(lab: Lab) -> None:
+    digest = lab.add(COPY, "blob")
+    lab.cached.touch([(COPY, digest)], lab.now)
+    assert [*lab.catalog.delete_repository(COPY)][-1] == 1
+    assert not lab.catalog.exists(COPY)
+    removed = RemovedContent(lab.catalog)
+    assert removed.page() == []
+    assert list(removed.expire(DAY)) == [[("blob", 1000)]]
+    assert lab.removed == {digest}
+    assert lab.catalog.listed("SELECT * FROM used") == lab.catalog.listed("SELECT * FROM cached") == []

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from .catalog.statements import ADD_REPOSITORY, FIND
+from .catalog.statements import COPY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -80,7 +80,7 @@ class CachedRepositories:
 
     def mark(self, name: str, upstream: str) -> bool:
         """A repository is a copy from here on; False when something was pushed to it before."""
-        return self._catalog.change(lambda db: _mark(db, name, upstream))
+        return self._catalog.change(lambda db: _mark(db, self._catalog.repository(db, name), upstream))
 
     def holders(self, digest: Digest, upstream: str, limit: int = 100) -> list[str]:
         """Copies of repositories of one upstream that have a blob."""
@@ -165,11 +165,8 @@ class CachedRepositories:
         return Evicted(1, self._catalog.forget(db, copy.table, copy.repository, copy.digest))
 
 
-def _mark(db: CatalogTransaction, name: str, upstream: str) -> bool:
-    db.lock(f"repository {name}")
-    db.execute(ADD_REPOSITORY, (name,))
-    (number,) = db.execute(FIND, (name,)).fetchone()
-    if db.execute("SELECT 1 FROM cached WHERE repository = ?", (number,)).fetchone():
+def _mark(db: CatalogTransaction, number: int, upstream: str) -> bool:
+    if db.execute(COPY, (number,)).fetchone():
         return True
     for table in ("blobs", "manifests"):
         if db.execute(f"SELECT 1 FROM {table} WHERE repository = ? LIMIT 1", (number,)).fetchone():

@@ -18,6 +18,7 @@ from ..ground.work.threads import in_parallel
 from ..words.digest import Digest, Verifier
 from ..words.errors import ContentError, NotFound, RegistryError, StoreError
 from ..words.progress import NullProgress
+from .catalog.statements import COPY, PART_SIZE
 from .storage.local import DAMAGED
 
 if TYPE_CHECKING:
@@ -41,12 +42,6 @@ _MANIFESTS = """
 _ONE = """
     SELECT m.repository, r.name, m.digest, m.size, m.media_type FROM manifests m
     JOIN repositories r ON r.id = m.repository WHERE m.repository = ? AND m.digest = ?"""
-_SIZES = """
-    SELECT size FROM blobs WHERE repository = ? AND digest = ?
-    UNION ALL SELECT size FROM manifests WHERE repository = ? AND digest = ?"""
-
-_COPY = "SELECT 1 FROM cached WHERE repository = ?"
-"""Parts of a copy are fetched when they are asked for."""
 _PARTS = "SELECT digest FROM parts WHERE repository = ? AND manifest = ?"
 
 
@@ -255,9 +250,10 @@ class IntegrityCheck:
         return data
 
     def _part(self, repository: int, digest: str, size: int) -> str:
-        rows = self._catalog.listed(_SIZES, repository, digest, repository, digest)
+        rows = self._catalog.listed(PART_SIZE, repository, digest)
         if not rows:
-            lazy = self._sparse or self._catalog.listed(_COPY, repository)
+            # parts of a copy are fetched when they are asked for
+            lazy = self._sparse or self._catalog.listed(COPY, repository)
             return "" if lazy else "is not in the repository"
         if rows[0][0] != size:
             return f"has {rows[0][0]} bytes, the manifest says {size}"

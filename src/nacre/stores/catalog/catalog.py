@@ -27,6 +27,7 @@ from .statements import (
     BY_DIGEST,
     BY_TAG,
     CHILDREN,
+    COPY,
     END_UPLOAD,
     FIND,
     HELD,
@@ -395,7 +396,7 @@ class Catalog:
         repository, at = _find(db, name), db.now()
         if repository is None:
             return 0.0
-        if self.keeps_removed:
+        if self.keeps_removed and not _is_copy(db, repository):
             keep_repository(db, Removal(name, at, author), repository)
         note(db, author, Action("delete", name))
         return at
@@ -404,6 +405,8 @@ class Catalog:
         repository = _find(db, removal.repository)
         if repository is None:
             return 0
+        if _is_copy(db, repository):  # it can be fetched again: its grace time is over at once
+            removal = removal._replace(at=0.0)
         for table in ("manifests", "blobs"):
             sql = f"SELECT digest FROM {table} WHERE repository = ? LIMIT {_AT_ONCE}"
             rows = db.execute(sql, (repository,)).fetchall()
@@ -411,7 +414,7 @@ class Catalog:
                 self._remove_row(db, table, repository, digest, removal)
             if rows:
                 return len(rows)
-        for table in ("unused", "descriptions"):
+        for table in ("unused", "descriptions", "used", "cached"):
             db.execute(f"DELETE FROM {table} WHERE repository = ?", (repository,))
         db.execute("DELETE FROM repositories WHERE id = ?", (repository,))
         return 0
@@ -539,6 +542,10 @@ def _below(db: CatalogTransaction, repository: int, digest: str) -> list[str]:
     """What goes with a manifest unless something else names it: its manifests, and its referrers."""
     referring = [row[0] for row in db.execute(REFERRING, (repository, digest))]
     return _children(db, repository, digest) + referring
+
+
+def _is_copy(db: CatalogTransaction, repository: int) -> bool:
+    return db.execute(COPY, (repository,)).fetchone() is not None
 
 
 def _check_frozen(db: CatalogTransaction, repository: int, tags: Sequence[str], digest: str) -> None:

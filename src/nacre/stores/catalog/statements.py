@@ -41,6 +41,7 @@ CHILDREN = """
     SELECT p.digest FROM parts p JOIN manifests m ON m.repository = p.repository AND m.digest = p.digest
     WHERE p.repository = ? AND p.manifest = ?"""
 REFERRING = "SELECT digest FROM manifests WHERE repository = ? AND subject = ?"
+COPY = "SELECT 1 FROM cached WHERE repository = ?"
 NEEDED_BY = "SELECT manifest FROM parts WHERE repository = ? AND digest = ? LIMIT 1"
 TAGGED = "SELECT digest FROM tags WHERE repository = ? AND tag = ?"
 TAGGED_OTHERWISE = "SELECT digest FROM tags WHERE repository = ? AND tag = ? AND digest != ?"
