@@ -142,7 +142,6 @@ class CachedRepositories:
 
     def _remove(self, found: list[Copy], mentions: Mentions) -> Evicted:
         """In one transaction, in which each is looked at again."""
-        allowed = mentions.condemn([(copy.name, copy.digest) for copy in found])
 
         def remove(db: CatalogTransaction) -> Evicted:
             db.lock(*{f"repository {copy.name}" for copy in found})
@@ -152,10 +151,8 @@ class CachedRepositories:
                     gone = gone.and_also(self._forget(db, copy))
             return gone
 
-        try:
+        with mentions.condemned([(copy.name, copy.digest) for copy in found]) as allowed:
             return self._catalog.change(remove)
-        finally:
-            mentions.forget()
 
     def _forget(self, db: CatalogTransaction, copy: Copy) -> Evicted:
         place, where = (copy.repository, copy.digest), "WHERE repository = ? AND digest = ?"

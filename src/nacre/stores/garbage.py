@@ -15,6 +15,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from .catalog.statements import KEEP_USED
@@ -94,17 +95,18 @@ class Mentions:
                 self._told.popitem(last=False)
             return (name, digest) not in self._condemned
 
-    def condemn(self, keys: list[Key]) -> set[Key]:
-        """Those that may go now: nobody was told of them. Until `forget` nobody will be."""
+    @contextmanager
+    def condemned(self, keys: list[Key]) -> Iterator[set[Key]]:
+        """Those that may go now: nobody was told of them, and while this lasts nobody will be."""
         since = time.monotonic() - _HOUR
         with self._lock:
-            self._condemned |= {key for key in keys if self._told.get(key, -_HOUR) <= since}
-            return set(self._condemned)
-
-    def forget(self) -> None:
-        """They are gone, or stay after all."""
-        with self._lock:
-            self._condemned.clear()
+            found = {key for key in keys if self._told.get(key, -_HOUR) <= since}
+            self._condemned |= found
+        try:
+            yield found
+        finally:
+            with self._lock:
+                self._condemned -= found
 
 
 class GarbageCollector:
@@ -187,7 +189,6 @@ class GarbageCollector:
 
     def _remove(self, table: str, due: list[tuple[str, int, str]], gone: Garbage) -> Garbage:
         """In one transaction, in which each is looked at again."""
-        allowed = self._mentions.condemn([(name, digest) for name, _, digest in due])
 
         def remove(db: CatalogTransaction) -> Garbage:
             db.lock(*{f"repository {name}" for name, _, _ in due})
@@ -196,10 +197,8 @@ class GarbageCollector:
                 removed = self._judge(db, table, repository, digest, (name, digest) in allowed, removed)
             return removed
 
-        try:
+        with self._mentions.condemned([(name, digest) for name, _, digest in due]) as allowed:
             return self._catalog.change(remove)
-        finally:
-            self._mentions.forget()
 
     def _judge(
         self, db: CatalogTransaction, table: str, repository: int, digest: str, may_go: bool, gone: Garbage
