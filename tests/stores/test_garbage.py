@@ -187,6 +187,18 @@ def test_more_than_one_window(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None
     assert lab.removed == set(blobs[1:])
 
 
+def test_the_time_is_asked_for_once_in_a_while(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server is asked for it, which costs a round trip, and in a change a second connection."""
+    for number in range(30):
+        lab.blob(f"layer {number}")
+    asked: list[None] = []
+    monkeypatch.setattr(lab.catalog, "now", lambda: asked.append(None) or lab.now)
+    lab.collect()
+    lab.now += 2 * DAY
+    assert lab.collect().blobs == 30
+    assert len(asked) < 15
+
+
 def test_a_manifest_may_not_name_what_is_gone(lab: Lab) -> None:
     blob = lab.blob("layer")
     lab.collect()

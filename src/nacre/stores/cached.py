@@ -76,7 +76,7 @@ class CachedRepositories:
     """The copies in the registry that `catalog` describes."""
 
     def __init__(self, catalog: Catalog) -> None:
-        self._catalog, self._clock = catalog, catalog.now
+        self._catalog = catalog
 
     def mark(self, name: str, upstream: str) -> bool:
         """A repository is a copy from here on; False when something was pushed to it before."""
@@ -95,7 +95,7 @@ class CachedRepositories:
 
         def see(db: CatalogTransaction) -> float:
             sql = "INSERT INTO seen (name, digest, since) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
-            db.execute(sql, (name, digest, self._clock()))
+            db.execute(sql, (name, digest, db.now()))
             found = db.execute("SELECT since FROM seen WHERE name = ? AND digest = ?", (name, digest))
             return float(found.fetchone()[0])
 
@@ -117,7 +117,7 @@ class CachedRepositories:
         What a client was told of within the last hour stays, however much it is. Raises StoreError.
         """
         gone = Evicted()
-        while rules.unused and (rows := self._oldest(self._clock() - rules.unused)):
+        while rules.unused and (rows := self._oldest(self._catalog.now() - rules.unused)):
             more = self._remove(rows, mentions)
             gone = gone.and_also(more)
             yield gone
@@ -130,7 +130,7 @@ class CachedRepositories:
         size = self.size() if most else 0
         if size <= most:
             return
-        while size > most * 9 // 10 and (rows := self._oldest(self._clock())):
+        while size > most * 9 // 10 and (rows := self._oldest(self._catalog.now())):
             more = self._remove(_until(rows, size - most * 9 // 10), mentions)
             size, gone = self.size(), gone.and_also(more)
             yield gone

@@ -22,7 +22,7 @@ from .catalog.statements import KEEP_USED
 from .removed import RemovedContent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from ..words.rules import GarbageRules
     from .catalog import Catalog
@@ -118,7 +118,7 @@ class GarbageCollector:
         rules: GarbageRules,
         mentions: Mentions,
     ) -> None:
-        self._catalog, self._rules, self._mentions, self._clock = catalog, rules, mentions, catalog.now
+        self._catalog, self._rules, self._mentions = catalog, rules, mentions
         self._removed = RemovedContent(catalog)
         # other processes tell clients of what they find, and not us: what was noted later stays for an hour
         least = _HOUR if catalog.is_remote else 0.0
@@ -180,12 +180,11 @@ class GarbageCollector:
             after = window[-1]
 
     def _due(self, table: str, age: float, limit: int) -> list[tuple[str, int, str]]:
-        return self._catalog.listed(_DUE, table, self._clock() - age, limit)
+        return self._catalog.listed(_DUE, table, self._catalog.now() - age, limit)
 
     def _note(self, table: str, used: list[tuple[str, int, str]], rows: list[tuple[int, str, int]]) -> None:
-        values = [(repository, digest, table, self._clock()) for repository, digest, _ in rows]
-        if values or used:
-            self._catalog.change(lambda db: _write_down(db, used, values))
+        if rows or used:
+            self._catalog.change(lambda db: _write_down(db, table, used, rows))
 
     def _remove(self, table: str, due: list[tuple[str, int, str]], gone: Garbage) -> Garbage:
         """In one transaction, in which each is looked at again."""
@@ -207,7 +206,7 @@ class GarbageCollector:
         place = (repository, digest)
         sql = f"SELECT x.size FROM {table} x WHERE x.repository = ? AND x.digest = ? AND NOT {_KEPT[table]}"
         sql += f" AND x.added <= ? AND NOT {_RESTORABLE}"
-        row = db.execute(sql, (*place, self._clock() - self._grace)).fetchone()
+        row = db.execute(sql, (*place, db.now() - self._grace)).fetchone()
         noted = db.execute(KEEP_USED, (*place, table)).rowcount
         if row is None or not may_go or not noted:
             return gone
@@ -215,7 +214,9 @@ class GarbageCollector:
 
 
 def _write_down(
-    db: CatalogTransaction, used: list[tuple[str, int, str]], unused: Sequence[tuple[object, ...]]
+    db: CatalogTransaction, table: str, used: list[tuple[str, int, str]], rows: list[tuple[int, str, int]]
 ) -> None:
+    now = db.now()
+    unused = [(repository, digest, table, now) for repository, digest, _ in rows]
     db.executemany("DELETE FROM unused WHERE kind = ? AND repository = ? AND digest = ?", used)
     db.executemany("INSERT INTO unused VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", unused)
