@@ -162,6 +162,19 @@ def test_what_is_rejected_is_mended_by_a_push(place: Place) -> None:
     assert place.content(digest, len(DATA)) == DATA
 
 
+def test_what_was_cut_short_is_mended_by_a_push(tmp_path: Path) -> None:
+    with ExitStack() as opened:
+        place = folder(tmp_path, opened)
+        placed = place.push(DATA)
+        path = place.storage.locate(placed.digest, placed.size).path  # type: ignore[union-attr]
+        os.chmod(path, 0o600)
+        os.truncate(path, 3)
+        assert place.storage.locate(placed.digest, placed.size) is None
+        place.begin("up-2")
+        place.push(DATA, "up-2")
+        assert place.content(placed.digest, placed.size) == DATA
+
+
 def test_content_goes_with_the_last_repository_that_has_it(place: Place) -> None:
     digest = place.push(DATA).digest
     assert place.catalog.mount("other", digest, "app")

@@ -145,14 +145,15 @@ class Ingest:
             self._verifier.update(data)
 
     def _finish(self, digest: Digest) -> None:
-        if self.expected is None and self._store.has(digest):
+        count = self._verifier.count
+        if self.expected is None and self._store.has(digest) and self._store.size(digest) == count:
             return
         sync = self.expected is None
         os.fchmod(self._fd, 0o400)
         if sync:
             os.fsync(self._fd)
         trace("ingest:complete")
-        self._store._publish(f"{self._folder}/data", digest, self._verifier.count, sync)
+        self._store._publish(f"{self._folder}/data", digest, count, sync)
 
     def verify(self) -> Digest:
         """As `commit`, but nothing becomes visible; `drop` or `commit` comes later. Raises DigestMismatch."""
