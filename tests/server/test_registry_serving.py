@@ -15,9 +15,11 @@ import pytest
 from nacre.services.server import RunningServer
 from nacre.services.server.listen import bind
 from nacre.stores import registry
-from nacre.stores.registry import RegistryStore
+from nacre.stores.garbage import Garbage
+from nacre.stores.registry import RegistryStore, collected
 from nacre.words.digest import Digest
 from nacre.words.errors import Conflict, StoreError, UsageError
+from nacre.words.rules import GarbageRules
 
 DEADLINE = 30
 
@@ -163,6 +165,15 @@ def test_content_that_is_coming_is_not_tidied_away(tmp_path, make):
             store.catalog.add_blob("app", placed)
         list(store.storage.tidy())
         assert store.storage.locate(digest, 4)
+
+
+def test_a_collection_by_hand_removes_what_a_kill_left(tmp_path, make):
+    root, digest = str(tmp_path / "r"), Digest(make.digest(b"data"))
+    with closing(RegistryStore(root)) as store:
+        store.storage.add(b"data", digest)
+    assert collected(root, GarbageRules(), dry_run=False) == (Garbage(), Garbage())
+    with closing(RegistryStore(root)) as store:
+        assert store.storage.locate(digest, 4) is None
 
 
 def run(*arguments):

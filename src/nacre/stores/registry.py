@@ -175,6 +175,8 @@ def collected(root: str, rules: GarbageRules, *, dry_run: bool) -> tuple[Garbage
             with _own(root, is_shared=catalog.is_remote):
                 return _collected(catalog, rules)
     with closing(RegistryStore(root)) as store:
+        for _ in store.storage.tidy():
+            pass
         return _collected(store.catalog, rules)
 
 
