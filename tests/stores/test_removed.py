@@ -24,7 +24,7 @@ from nacre.words.oci import OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Descriptor
 from nacre.words.rules import GarbageRules, RetentionRule
 
 DAY = 86400.0
-OPEN: Any = SimpleNamespace(is_closed=False)
+OPEN: Any = SimpleNamespace(is_closed=False, version=lambda: "")
 """Accounts of a registry that has none."""
 ALICE = Author("alice")
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from nacre.stores.accounts.reading import Accounts
+from nacre.stores.accounts.sources import SqliteSource
 from nacre.stores.activity import Activity
 from nacre.stores.catalog import Catalog, Document, SqliteDatabase
 from nacre.stores.removed import RemovedContent
@@ -22,7 +24,7 @@ from nacre.words.oci import OCI_MANIFEST
 from nacre.words.rules import RetentionRule
 
 DAY = 86400.0
-FROZEN: Any = SimpleNamespace(is_closed=True, immutable=lambda name: ("keep",))
+FROZEN: Any = SimpleNamespace(is_closed=True, immutable=lambda name: ("keep",), version=lambda: "1")
 
 
 def going(
@@ -120,3 +122,19 @@ def test_a_tag_that_moves_meanwhile_stays(lab: Lab) -> None:
     lab.push("app", "a", "moved")
     assert list(steps) == [1]
     assert lab.catalog.tags("app", "", 10) == ["a", "c"]
+
+
+def test_tags_that_became_immutable_meanwhile_stay(lab: Lab, tmp_path: Path) -> None:
+    pytest.importorskip("alembic")
+    from nacre.stores.accounts.administration import Administration
+
+    place = str(tmp_path / "registry.db")
+    for tag in ("a", "b"):
+        lab.now += 1
+        lab.push("app", tag)
+    with Administration(place, "test") as changing, closing(Accounts(SqliteSource(place))) as accounts:
+        changing.users.add("root", "hash", administrator=True)
+        retention = Retention(lab.catalog, [RetentionRule(newest=1)], accounts)
+        assert [each.tag for each in retention.look()] == ["a"]
+        changing.rights.set_namespace("app", immutable=("a",))
+        assert list(retention.look()) == []

@@ -89,6 +89,7 @@ class Retention:
             last = names[-1]
 
     def _of(self, name: str) -> Iterator[ExpiredTag]:
+        self._accounts.version()  # there may be no requests that find out what has changed
         immutable = self._accounts.immutable(name) if self._accounts.is_closed else ()
         return expired(self._rules, name, self._tags(name), immutable, self._catalog.now())
 
