@@ -109,18 +109,14 @@ class Lifecycle:
 
         Only an image that was pulled lazily comes while its containers run.
         """
-        from ..stores.shared import has_lazy
+        from ..stores.shared import lazy_folders
 
-        store = self._engine.store
-        if not has_lazy(store.root):
+        folders = lazy_folders(self._engine.store, row.id)
+        if not folders:
             return None
         from ..stores.trees.files import missing
 
-        rows = store.trees.rows
-        layers = store.actives.rows.layers(row.id) or ()
-        found = [one for one in (missing(rows.folder(diff_id)) for diff_id in layers) if one]
-        if not found:
-            return None
+        found = [one for one in map(missing, folders) if one]
         troubles = [one[2] for one in found if one[2]]
         return sum(one[0] for one in found), sum(one[1] for one in found), (troubles or [""])[0]
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from ..words.mount import Mount
+    from .store import Store
 
 FOLDER = "shared"
 _TRIES, _PAUSE = 100, 0.005
@@ -129,6 +130,11 @@ def is_filled(root: str, index: str) -> bool:
     except OSError:
         return False
     return any(not _is_dead(name) for name in _names(f"{root}/{FOLDER}") if name.startswith(mine))
+
+
+def lazy_folders(store: Store, key: str) -> list[str]:
+    """As `ActiveRows.lazy`; where no container shows such a tree the rooms of content are not loaded."""
+    return store.actives.rows.lazy(key) if has_lazy(store.root) else []
 
 
 def has_lazy(root: str) -> bool:

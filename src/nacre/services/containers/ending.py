@@ -10,7 +10,7 @@ from time import monotonic, sleep
 from ...ground.files import Lock, os_errors
 from ...ground.linux import process_stat, start_time
 from ...stores.containers import RESTARTING
-from ...stores.shared import has_lazy
+from ...stores.shared import lazy_folders
 from ...words.errors import Conflict, SandboxError
 from ...words.quickjson import loads
 from . import keeper
@@ -52,16 +52,13 @@ def kill(containers: Containers, text: str, number: int) -> ContainerRow:
 
 def _fail_readers(containers: ContainerListing, row: ContainerRow, timeout: float) -> None:
     """A program that waits for content which nobody fetches can be killed only once its read has failed."""
-    if not has_lazy(containers.store.root):
+    lazy = lazy_folders(containers.store, row.id)
+    if not lazy:
         return
-    from ...stores.trees.files import missing
     from ...stores.trees.lazy import fail_readers
 
-    rows = containers.store.trees.rows
-    layers = containers.store.actives.rows.layers(row.id) or ()
-    lazy = [folder for folder in map(rows.folder, layers) if missing(folder)]
     until = monotonic() + timeout
-    while lazy and monotonic() < until and not _wait_for_process(row, _MOMENT):
+    while monotonic() < until and not _wait_for_process(row, _MOMENT):
         for folder in lazy:
             fail_readers(containers.store.root, folder)
 

@@ -11,7 +11,7 @@ from ...words.errors import NotFound
 from ...words.value import Value
 from ..database import Database, boot_id
 from ..layout import names
-from .files import LAZY
+from .files import LAZY, missing
 
 
 class TreeRow(Value):
@@ -93,6 +93,11 @@ class ActiveRows:
         """The diff ids beneath an active, lowest first; None if there is no such active."""
         row = self._database.one("SELECT layers FROM active WHERE key = ?", (key,))
         return tuple(Digest(text) for text in row[0].split()) if row else None
+
+    def lazy(self, key: str) -> list[str]:
+        """The folders of the trees beneath an active whose content is still coming, or did not all come."""
+        folders = [f"{self._root}/trees/{diff_id.hex}" for diff_id in self.layers(key) or ()]
+        return [folder for folder in folders if missing(folder)]
 
     def unrecorded(self) -> list[str]:
         """Names of the folders in ROOT/active without a row. Raises StoreError."""
