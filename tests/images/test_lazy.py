@@ -200,6 +200,16 @@ def test_without_a_holder_it_is_not_here(store: Store, gated: Gated) -> None:
     assert read(store, again, "lib/part7/file") == files["lib/part7/file"]
 
 
+def test_a_pull_that_fails_holds_nothing(store: Store, gated: Gated, monkeypatch: pytest.MonkeyPatch) -> None:
+    gated.chunked("1", version())
+    gated.gate.set()
+    monkeypatch.setattr(store.refs, "set", lambda *_arguments: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        pull_lazily(gated, NAME, store)
+    (diff_id,) = store.trees.rows.lazy()
+    assert not store.trees.has(diff_id)
+
+
 def test_a_tree_that_is_not_what_the_config_says_goes_in_the_end(store: Store, gated: Gated) -> None:
     files = version()
     layer = gated.chunked("1", files)

@@ -80,7 +80,8 @@ def pull_lazily(
 ) -> tuple[PullResult, list[LazyLayer]]:  # fmt: skip
     """As `pull`, but the content of layers with a table of contents is still to come; those layers, too.
 
-    They must be filled by this process, or one that it forks: see `stores.trees.lazy`. Raises as `pull`.
+    They must be filled by this process, or one that it forks: see `stores.trees.lazy`. Raises as `pull`; no
+    layer is held then.
     """
     from ..layers.lazy import lay_lazily
 
@@ -88,11 +89,12 @@ def pull_lazily(
     progress = progress or NullProgress()
     progress.line(f"{reference.target}: Pulling from {reference.repository}")
     wanted = WantedImage(reference, reference, platform)
-
-    def first(jobs: Sequence[LayerJob]) -> None:
-        laid.extend(lay_lazily(jobs))
-
-    return bring(source, store, wanted, progress, budget, first), laid
+    try:
+        return bring(source, store, wanted, progress, budget, lambda jobs: lay_lazily(jobs, laid)), laid
+    except BaseException:
+        for layer in laid:
+            store.trees.lazy.let_go(layer.tree)
+        raise
 
 
 def bring(

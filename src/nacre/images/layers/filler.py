@@ -73,6 +73,7 @@ class _LayerWork:
 
     def __init__(self, layer: LazyLayer) -> None:
         self.layer, self.extents = layer, layer.extents
+        self.total = sum(layer.extents.size)
         self.flying = bytearray(len(layer.extents))
         self.readers: list[_WaitingReader] = []
         self.ending = self.ended = False
@@ -234,7 +235,7 @@ class Filler:
     def _note(self) -> None:
         for work in self._works:
             with suppress(OSError):  # it is an ordinary tree by now, or gone
-                work.layer.tree.note(work.extents.bytes_here, sum(work.extents.size), self._trouble)
+                work.layer.tree.note(work.extents.bytes_here, work.total, self._trouble)
             self._look(work)
 
     # the others: fetching

@@ -97,12 +97,12 @@ class LazyLayer(Value):
     codec: str
 
 
-def lay_lazily(jobs: Sequence[LayerJob]) -> list[LazyLayer]:
+def lay_lazily(jobs: Sequence[LayerJob], laid: list[LazyLayer]) -> None:
     """Lay those layers that have a table of contents; the others are left to be fetched whole.
 
-    Raises Stopped, StoreError.
+    Each goes into `laid` at once: this process holds it, whatever becomes of the others. Raises Stopped,
+    StoreError.
     """
-    laid: list[LazyLayer] = []
 
     def work(job: LayerJob, _stop: Event) -> None:
         found = _attempt(job)
@@ -110,7 +110,6 @@ def lay_lazily(jobs: Sequence[LayerJob]) -> list[LazyLayer]:
             laid.append(found)
 
     in_parallel(work, [job for job in jobs if not job.has_tree and job.layer.size >= LEAST], _AT_ONCE)
-    return laid
 
 
 def _attempt(job: LayerJob) -> LazyLayer | None:
