@@ -69,7 +69,7 @@ def test_tags_go_by_a_rule_and_come_back(command: Any, api: Any) -> None:
 
 
 def test_what_cannot_be(command: Any, api: Any) -> None:
-    api.push_image("app", "1")
+    image = api.push_image("app", "1")
     for words, said in (
         (("undelete", "app:1"), "app:1 cannot be restored: nothing is left of it"),
         (("undelete", "none"), "the repository none cannot be restored"),
@@ -77,7 +77,10 @@ def test_what_cannot_be(command: Any, api: Any) -> None:
         (("undelete", "app@sha256:x"), "sha256:x"),
         (("purge", "app"), "nothing is left of it"),
         (("repo", "rm", "none"), "no repository none"),
+        (("repo", "rm", "app:1"), "invalid name 'app:1': expected REPOSITORY"),
+        (("repo", "rm", f"app@{image.digest}"), "expected REPOSITORY"),
     ):
         done = command(*words, check=False)
         assert done.code == 1
         assert said in done.err
+    assert api("GET", "app/manifests/1").body == image.data

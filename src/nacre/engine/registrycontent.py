@@ -73,7 +73,9 @@ class RegistryContent:
         """
         from ..stores.activity import Author
 
-        name, _, _ = _parse(repository)
+        name, tag, digest = _parse(repository)
+        if tag or digest:
+            raise InvalidName(f"invalid name {repository[:300]!r}: expected REPOSITORY")
         gone = list(self._catalog.delete_repository(name, Author(self._actor)))
         if not gone:
             raise NotFound(f"no repository {name}")
