@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -84,3 +85,24 @@ def test_what_cannot_be(command: Any, api: Any) -> None:
         assert done.code == 1
         assert said in done.err
     assert api("GET", "app/manifests/1").body == image.data
+
+
+@pytest.mark.parametrize("words", [("retention", "--keep-newest", "1"), ("undelete",), ("repo", "ls")])
+def test_where_there_is_no_registry(nacre: Any, tmp_path: Path, words: tuple[str, ...]) -> None:
+    done = nacre("registry", *words, "--root", tmp_path / "none", check=False)
+    assert (done.code, done.err) == (1, f"nacre: {tmp_path}/none is no registry\n")
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may enter every folder")
+def test_of_a_folder_that_may_not_be_entered(nacre: Any, tmp_path: Path) -> None:
+    root = tmp_path / "private"
+    root.mkdir()
+    root.chmod(0)
+    done = nacre("registry", "check", "--root", root, check=False)
+    assert (done.code, done.err) == (1, f"nacre: cannot look at {root}: permission denied\n")
+
+
+def test_a_root_that_is_no_folder(nacre: Any) -> None:
+    done = nacre("registry", "serve", "--root", "/dev/null", "--addr", "127.0.0.1:0", check=False)
+    assert (done.code, done.err) == (1, "nacre: cannot open /dev/null: not a directory\n")

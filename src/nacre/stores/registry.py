@@ -31,7 +31,7 @@ from .accounts.sources import RemoteSource, SqliteSource
 from .activity import Activity
 from .blobs import BlobStore
 from .catalog import Catalog, Quotas, is_url, open_database, place_of
-from .catalog.opening import RESTORING, is_registry, remember
+from .catalog.opening import FILE, RESTORING, is_registry, remember
 from .garbage import Garbage, GarbageCollector, Mentions
 from .layout import names
 from .removed import RemovedContent
@@ -211,7 +211,8 @@ def catalog_of(root: str) -> Catalog:
 
 
 def accounts_of(root: str) -> Accounts:
-    """Those of a registry, to be read. Close it."""
+    """Those of a registry, to be read. Close it. Raises Conflict where there is no registry, StoreError."""
+    _check_registry(root)
     place = place_of(root)
     if not is_url(place):
         return Accounts(SqliteSource(place))
@@ -238,6 +239,8 @@ def database_of(root: str, url: str = "") -> str:
 
 def _check_registry(root: str) -> None:
     if not is_registry(root):
+        with os_errors(f"look at {root}"), suppress(FileNotFoundError, NotADirectoryError):
+            os.stat(f"{root}/{FILE}")  # somebody else's is not said to be none
         raise Conflict(f"{root} is no registry")
 
 
@@ -259,8 +262,7 @@ def _check_folder(root: str) -> None:
 def _make_folder(root: str) -> None:
     """For a registry whose content is elsewhere."""
     _check_folder(root)
-    with os_errors(root):
-        private_dir(root)
+    private_dir(root)
 
 
 @contextmanager
@@ -286,7 +288,7 @@ def _own(root: str, *, is_shared: bool) -> ExitStack:
     """Lock the folder, unless nothing in it matters: sessions and pins of files live in the memory of one
     process.
     """
-    with os_errors(root):
+    with os_errors(f"lock {root}"):
         lock = None if is_shared else Lock.attempt(f"{root}/registry.lock")
     held = ExitStack()
     if lock is not None:

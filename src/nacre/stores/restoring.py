@@ -87,7 +87,7 @@ def _new_registry(root: str) -> Iterator[BlobStore]:
     if names(root) and not os.path.exists(f"{root}/{RESTORING}"):
         raise Conflict(f"{root} is not empty", hint="restore into a new directory")
     with closing(BlobStore.at(root)) as blobs:
-        with os_errors(root):
+        with os_errors(f"lock {root}"):
             lock = Lock.attempt(f"{root}/registry.lock")
         if lock is None:
             raise Conflict(f"{root} is being restored by another process")

@@ -70,13 +70,13 @@ def remember(root: str, place: str, database: CatalogDatabase) -> None:
     known, registry = _known(root)[1], database.registry
     if known and known != registry:
         raise Conflict(f"what is in {root} belongs to a registry that this database does not have")
-    with os_errors(root):
+    with os_errors(f"write {root}/{SERVER}"):
         write_atomic(f"{root}/{SERVER}", f"{without_password(place)}\n{registry}\n".encode(), sync=True)
 
 
 def _known(root: str) -> tuple[str, str]:
     """URL and registry that the folder remembers."""
-    with os_errors(root):
+    with os_errors(f"open {root}"):
         try:
             with open(f"{root}/{SERVER}", encoding="utf-8") as file:
                 lines = file.read(_MOST).split("\n")
