@@ -76,7 +76,7 @@ def test_what_cannot_be(command: Any, api: Any) -> None:
         (("undelete", "none"), "the repository none cannot be restored"),
         (("undelete", "App:1"), "invalid name 'App:1'"),
         (("undelete", "app@sha256:x"), "sha256:x"),
-        (("purge", "app"), "nothing is left of it"),
+        (("purge", "app"), "nacre: nothing is left of the repository app\n"),
         (("repo", "rm", "none"), "no repository none"),
         (("repo", "rm", "app:1"), "invalid name 'app:1': expected REPOSITORY"),
         (("repo", "rm", f"app@{image.digest}"), "expected REPOSITORY"),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .catalog.model import CatalogTransaction
 
 _AT_ONCE = 50
+_HINT = "nacre registry undelete lists what there is"
 _REGISTRY = Author()
 _COLUMNS = "id, at, actor, repository, kind, tag, digest, size"
 _INSERT = """
@@ -216,7 +217,7 @@ class RemovedContent:
         """
         count = self._catalog.change(lambda db: self._purge(db, name, reference))
         if not count:
-            raise _nothing(name, reference)
+            raise NotFound(f"nothing is left of {_shown(name, reference)}", hint=_HINT)
         return count
 
     def _purge(self, db: CatalogTransaction, name: str, reference: str) -> int:
@@ -324,10 +325,10 @@ def _newest(
 ) -> tuple[float, str]:
     row = db.execute(_NEWEST, (name, kind, tag, digest)).fetchone()
     if row is None:
-        raise _nothing(name, tag or digest)
+        what = f"{_shown(name, tag or digest)} cannot be restored: nothing is left of it"
+        raise NotFound(what, hint=_HINT)
     return row[0], row[1]
 
 
-def _nothing(name: str, reference: str) -> NotFound:
-    place = f"{name}{'@' if ':' in reference else ':'}{reference}" if reference else f"the repository {name}"
-    return NotFound(f"{place} cannot be restored: nothing is left of it", hint="nacre registry undelete")
+def _shown(name: str, reference: str) -> str:
+    return f"{name}{'@' if ':' in reference else ':'}{reference}" if reference else f"the repository {name}"
