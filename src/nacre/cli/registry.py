@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ..words.errors import UsageError
+from .accounts import ROOT
 from .options import Command, choice, flag, many, number, text
 from .output import FORMAT, human_size, inspect_one, listing
 
@@ -68,8 +69,7 @@ def _garbage(args: Args) -> GarbageRules:
 
 def _collect(context: Context, args: Args) -> int:
     """Say what nothing names, and what of it is gone, or would go."""
-    root = os.path.abspath(args.root or context.engine.registries.folder)
-    found, gone = context.engine.registries.collect(root, _garbage(args), dry_run=args.dry_run)
+    found, gone = context.engine.registries.collect(args.root, _garbage(args), dry_run=args.dry_run)
     rows = [
         {"What": what, "Manifests": one.manifests, "Blobs": one.blobs, "Size": human_size(one.bytes)}
         for what, one in (("unused", found), ("would go now" if args.dry_run else "removed", gone))
@@ -83,10 +83,9 @@ def _check(context: Context, args: Args) -> int:
     """A line for each damaged part of a manifest; 1 when there is one."""
     flags = {"root": args.root} if args.root else {}
     config = context.engine.registries.configure(args.config, variables=context.environment, flags=flags)
-    root = os.path.abspath(config.folder or context.engine.registries.folder)
     with context.progress(quiet=bool(args.format)) as progress:
         report = context.engine.registries.check(
-            root, config.rules.storage, read=args.read, sparse=args.sparse, progress=progress
+            config.folder, config.rules.storage, read=args.read, sparse=args.sparse, progress=progress
         )
     if args.format:
         inspect_one(context, _document(report, read=args.read), args.format)
@@ -101,18 +100,28 @@ def _tell(context: Context, report: RegistryReport, what_was_done: str) -> None:
         context.print(f"{' '.join(one.names)}: {what}{one.problem}")
     for digest in report.unneeded:
         context.print(f"{digest}: damaged, but no manifest needs it")
-    counts = f"{report.repositories} repositories, {report.manifests} manifests, {report.blobs} blobs"
-    context.print(f"{what_was_done} {counts}, {human_size(report.bytes)}")
+    context.print(f"{what_was_done} {_counts(report)}")
     names = list(dict.fromkeys(name for one in report.damaged for name in one.names))
     context.print(f"{len(names)} damaged" if names else "No problems found")
     if names:
         context.warn(f"hint: push again {', '.join(names[:5])}: a client sends what the registry lacks")
 
 
-def _document(report: RegistryReport, *, read: bool) -> dict[str, Any]:
+def _counts(report: RegistryReport | BackupReport) -> str:
+    counts = f"{report.repositories} repositories, {report.manifests} manifests, {report.blobs} blobs"
+    return f"{counts}, {human_size(report.bytes)}"
+
+
+def _counted(report: RegistryReport | BackupReport) -> dict[str, Any]:
     return {
         "Repositories": report.repositories, "Manifests": report.manifests, "Blobs": report.blobs,
-        "Bytes": report.bytes, "Read": read, "Unneeded": list(report.unneeded),
+        "Bytes": report.bytes,
+    }  # fmt: skip
+
+
+def _document(report: RegistryReport, *, read: bool) -> dict[str, Any]:
+    return _counted(report) | {
+        "Read": read, "Unneeded": list(report.unneeded),
         "Damaged": [
             {"Repository": one.repository, "References": list(one.references), "Digest": one.digest,
              "Part": one.part, "Problem": one.problem}
@@ -123,18 +132,16 @@ def _document(report: RegistryReport, *, read: bool) -> dict[str, Any]:
 
 def _backup(context: Context, args: Args) -> int:
     """Say what it holds, and a line for what could not be had whole; 1 when there is one."""
-    root = os.path.abspath(args.root or context.engine.registries.folder)
     with context.progress(quiet=args.quiet or bool(args.format)) as progress:
         report = context.engine.registries.backup(
-            args.positionals[0], root, read=args.read, progress=progress
+            args.positionals[0], args.root, read=args.read, progress=progress
         )
     if args.format:
         inspect_one(context, _backup_document(report), args.format)
         return 1 if report.damaged else 0
     for digest, problem in report.damaged:
         context.print(f"{digest}: {problem}")
-    counts = f"{report.repositories} repositories, {report.manifests} manifests, {report.blobs} blobs"
-    context.print(f"Backed up {counts}, {human_size(report.bytes)}")
+    context.print(f"Backed up {_counts(report)}")
     context.print(f"{report.added} files new, {human_size(report.copied)} copied, {report.removed} removed")
     if report.damaged:
         context.warn("hint: `nacre registry check --read` names the images that are damaged")
@@ -142,19 +149,17 @@ def _backup(context: Context, args: Args) -> int:
 
 
 def _backup_document(report: BackupReport) -> dict[str, Any]:
-    return {
-        "Repositories": report.repositories, "Manifests": report.manifests, "Blobs": report.blobs,
-        "Bytes": report.bytes, "Added": report.added, "Copied": report.copied, "Removed": report.removed,
+    return _counted(report) | {
+        "Added": report.added, "Copied": report.copied, "Removed": report.removed,
         "Damaged": [{"Digest": digest, "Problem": problem} for digest, problem in report.damaged],
     }  # fmt: skip
 
 
 def _restore(context: Context, args: Args) -> int:
     """A line for each damaged part of a manifest; 1 when there is one."""
-    root = os.path.abspath(args.root or context.engine.registries.folder)
     with context.progress(quiet=args.quiet or bool(args.format)) as progress:
         report = context.engine.registries.restore(
-            args.positionals[0], root, sparse=args.sparse, progress=progress
+            args.positionals[0], args.root, sparse=args.sparse, progress=progress
         )
     if args.format:
         inspect_one(context, _document(report, read=True), args.format)
@@ -222,9 +227,10 @@ class _ImportPrinter:
 
 def _import_folder(context: Context, args: Args, source: str) -> int:
     """Say what came, and a line for what could not; 1 when there is one."""
-    root = os.path.abspath(args.root or context.engine.registries.folder)
     with context.progress(quiet=args.quiet) as progress:
-        report = context.engine.registries.import_storage(source, root, sparse=args.sparse, progress=progress)
+        report = context.engine.registries.import_storage(
+            source, args.root, sparse=args.sparse, progress=progress
+        )
     for tag in report.kept:
         context.warn(f"{tag} names something else here already: it stays as it is")
     for failure in report.failed:
@@ -236,7 +242,9 @@ def _import_folder(context: Context, args: Args, source: str) -> int:
     return 1 if report.failed else 0
 
 
-_ROOT = text("--root", "Directory of the registry (default: `registry` in the store)", type="path")
+_FORMAT = text("-f, --format", "Format output: 'json' or a Go template")
+_QUIET = flag("-q, --quiet", "Show no progress")
+_SPARSE = flag("--sparse", "Parts of a manifest that were never pushed are no damage")
 _RULES = (
     text("--gc-grace", "How long a blob stays that no manifest needs", default="24h", type="duration"),
     text("--untagged-age", "How long a manifest stays that nothing names; 0s for ever", default="30d",
@@ -244,7 +252,7 @@ _RULES = (
 )  # fmt: skip
 GC = Command(
     "", _collect, store=False,
-    options=(flag("--dry-run", "Only show what is unused"), FORMAT, *_RULES, _ROOT),
+    options=(flag("--dry-run", "Only show what is unused"), FORMAT, *_RULES, ROOT),
     details="A registry that is served does this by itself. What is unused is noted when it is found, and"
     " removed when it has been so for the time given.",
 )  # fmt: skip
@@ -252,10 +260,10 @@ CHECK = Command(
     "", _check, store=False,
     options=(
         text("--config", "The configuration that says where content is", type="path"),
-        text("-f, --format", "Format output: 'json' or a Go template"),
+        _FORMAT,
         flag("--read", "Read all content and hash it"),
-        _ROOT,
-        flag("--sparse", "Parts of a manifest that were never pushed are no damage"),
+        ROOT,
+        _SPARSE,
     ),
     details="Says what is damaged, and under which names. Exits with 1 if anything is. Changes nothing; the"
     " registry may be served meanwhile.",
@@ -263,10 +271,10 @@ CHECK = Command(
 BACKUP = Command(
     "DIRECTORY", _backup, store=False,
     options=(
-        text("-f, --format", "Format output: 'json' or a Go template"),
-        flag("-q, --quiet", "Show no progress"),
+        _FORMAT,
+        _QUIET,
         flag("--read", "Hash all content, also what is there already"),
-        _ROOT,
+        ROOT,
     ),
     details="The registry may be served meanwhile. A backup into the same DIRECTORY adds what is new, and a"
     " backup that is broken off leaves the earlier one as it was. On the file system of the registry content"
@@ -275,10 +283,10 @@ BACKUP = Command(
 RESTORE = Command(
     "DIRECTORY", _restore, store=False,
     options=(
-        text("-f, --format", "Format output: 'json' or a Go template"),
-        flag("-q, --quiet", "Show no progress"),
-        _ROOT,
-        flag("--sparse", "Parts of a manifest that were never pushed are no damage"),
+        _FORMAT,
+        _QUIET,
+        ROOT,
+        _SPARSE,
     ),
     details="DIRECTORY is where nacre registry backup wrote. The registry is made where there is none. All"
     " content is hashed, and at the end it is proved that every image can be pulled: exits with 1 if one can"
@@ -287,9 +295,9 @@ RESTORE = Command(
 IMPORT = Command(
     "FOLDER|REGISTRY", _import, store=False,
     options=(
-        flag("-q, --quiet", "Show no progress"),
+        _QUIET,
         many("--repository", "Only repositories by these patterns (REGISTRY)", type="pattern"),
-        _ROOT,
+        ROOT,
         flag("--sparse", "Take manifests whose content is not all there (FOLDER)"),
         text("--to", "Registry that takes the content of REGISTRY, HOST[:PORT][/NAMESPACE]", type="registry"),
     ),
@@ -316,7 +324,7 @@ COMMAND = Command(
              type="duration"),
         *_RULES,
         flag("--plain-http", "Serve without TLS on an address that other machines reach"),
-        _ROOT,
+        ROOT,
         choice("--log-format", "Write the log as text or as json", ("text", "json"), default="text"),
         flag("-q, --quiet", "Log only failures of the registry itself"),
         flag("--sparse", "Accept manifests whose content is not all there"),

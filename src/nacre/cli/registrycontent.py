@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..words.errors import UsageError
+from .accounts import ROOT
 from .each import each
 from .options import Command, flag, many, number, text
 from .output import FORMAT, QUIET, listing, moment
@@ -123,22 +124,21 @@ def _configured(context: Context, args: Args) -> RegistryRules:
     return context.engine.registries.configure(args.config, variables=context.environment).rules
 
 
-_ROOT = text("--root", "Directory of the registry (default: `registry` in the store)", type="path")
 _ONE = text("--repository", "Of one repository alone")
-REPO_LS = Command("", _repositories, store=False, options=(FORMAT, QUIET, _ROOT))
+REPO_LS = Command("", _repositories, store=False, options=(FORMAT, QUIET, ROOT))
 REPO_RM = Command(
-    "NAME [NAME...]", _remove, store=False, options=(_ROOT,),
+    "NAME [NAME...]", _remove, store=False, options=(ROOT,),
     details="Deletes repositories with all that is in them; nacre registry undelete brings them back for a"
     " while.",
 )  # fmt: skip
 UNDELETE = Command(
     "[NAME[:TAG|@DIGEST]...]", _undelete, store=False,
-    options=(FORMAT, number("-n, --last", "Show this many of the newest", default=100), _ONE, _ROOT),
+    options=(FORMAT, number("-n, --last", "Show this many of the newest", default=100), _ONE, ROOT),
     details="Without a name, shows what can be restored. A tag that was moved goes back to what it named"
     " before, NAME:TAG@DIGEST to what it named some time before.",
 )  # fmt: skip
 PURGE = Command(
-    "NAME[:TAG|@DIGEST] [NAME...]", _purge, store=False, options=(_ROOT,),
+    "NAME[:TAG|@DIGEST] [NAME...]", _purge, store=False, options=(ROOT,),
     details="What was deleted is gone for good, with blobs that only it needed: within a minute where the"
     " registry is served, else when it is served next, or by nacre registry gc.",
 )  # fmt: skip
@@ -152,15 +152,15 @@ RETENTION = Command(
         text("--keep-for", "Keep what was pushed less than this ago (30d, 12h)", type="duration"),
         number("--keep-newest", "Keep so many of the newest tags of each repository", default=0),
         many("--repository", "Look at these repositories (default: all)", type="pattern"),
-        _ROOT,
+        ROOT,
         many("--tag", "Look at these tags (default: all)", type="pattern"),
     ),
     details="Removes tags by the rules of a configuration, or by one rule: what is kept by neither number nor"
     " time goes. Immutable tags stay. nacre registry undelete brings back what went.",
 )  # fmt: skip
 _CONFIG = text("--config", "The configuration that has the webhooks", type="path")
-WEBHOOK_LS = Command("", _webhooks, store=False, options=(_CONFIG, FORMAT, QUIET, _ROOT))
+WEBHOOK_LS = Command("", _webhooks, store=False, options=(_CONFIG, FORMAT, QUIET, ROOT))
 WEBHOOK_TEST = Command(
-    "NAME [NAME...]", _test_webhooks, store=False, options=(_CONFIG, _ROOT),
+    "NAME [NAME...]", _test_webhooks, store=False, options=(_CONFIG, ROOT),
     details="Sends an event of the action test, once. Fails unless the answer has a status of 200 to 299.",
 )  # fmt: skip

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from ..words.durations import seconds
 from ..words.errors import Unsupported
 
@@ -27,7 +25,7 @@ class RegistryAccounts:
     """
 
     def __init__(self, folder: str, actor: str, database: str = "") -> None:
-        self._folder, self._actor, self._url = os.path.abspath(folder), actor, database
+        self._folder, self._actor, self._url = folder, actor, database
         self._opened: Administration | None = None
 
     def __enter__(self) -> Self:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from ..ground.files import os_errors
 from ..words.errors import NacreError, NotFound, UsageError
 from ..words.reference import Reference, registry_name
@@ -118,13 +120,17 @@ class Registries:
         """Where `serve` keeps a registry unless it is told."""
         return self._engine.paths.registry
 
+    def _root(self, folder: str) -> str:
+        """The absolute path of the one that is meant."""
+        return os.path.abspath(folder or self.folder)
+
     def accounts(self, folder: str = "", *, actor: str = "", database: str = "") -> RegistryAccounts:
         """People, teams, rights and tokens of the registry in a folder; "" for the usual one. `database`: as
         in `MetadataRules`.
         """
         from .accounts import RegistryAccounts
 
-        return RegistryAccounts(folder or self.folder, actor, database)
+        return RegistryAccounts(self._root(folder), actor, database)
 
     def content(self, folder: str = "", *, actor: str = "") -> RegistryContent:
         """What the registry in a folder holds and can restore; "" for the usual one."""
@@ -132,7 +138,7 @@ class Registries:
         from .registrycontent import RegistryContent
 
         post = Posting(self._engine.config, self._engine.network)
-        return RegistryContent(folder or self.folder, actor, post)
+        return RegistryContent(self._root(folder), actor, post)
 
     def collect(
         self, folder: str = "", rules: GarbageRules | None = None, *, dry_run: bool = False
@@ -144,7 +150,7 @@ class Registries:
         """
         from ..stores.registry import collected
 
-        return collected(folder or self.folder, rules or GarbageRules(), dry_run=dry_run)
+        return collected(self._root(folder), rules or GarbageRules(), dry_run=dry_run)
 
     def check(
         self, folder: str = "", storage: StorageRules | None = None, *, read: bool = False,
@@ -160,7 +166,7 @@ class Registries:
         from ..stores.registry import checked
 
         place = storage or StorageRules()
-        return checked(folder or self.folder, parse, place, read=read, sparse=sparse, progress=progress)
+        return checked(self._root(folder), parse, place, read=read, sparse=sparse, progress=progress)
 
     def import_storage(
         self, source: str, folder: str = "", *, sparse: bool = False, progress: Progress | None = None
@@ -180,7 +186,7 @@ class Registries:
         from ..stores.importing import StorageImport
         from ..stores.registry import RegistryStore
 
-        with DistributionFolder(source) as found, closing(RegistryStore(folder or self.folder)) as store:
+        with DistributionFolder(source) as found, closing(RegistryStore(self._root(folder))) as store:
             return StorageImport(found, store, parse, sparse=sparse, progress=progress).run()
 
     def import_registry(
@@ -213,7 +219,7 @@ class Registries:
         from ..stores.backup import RegistryBackup, check_engine
         from ..stores.registry import catalog_of
 
-        root = folder or self.folder
+        root = self._root(folder)
         check_engine(root)
         with closing(catalog_of(root)) as catalog:
             return RegistryBackup(catalog, root, directory, read=read, progress=progress).run()
@@ -228,7 +234,7 @@ class Registries:
         """
         from ..stores.restoring import RegistryRestore
 
-        root = folder or self.folder
+        root = self._root(folder)
         RegistryRestore(directory, root, progress).run()
         return self.check(root, sparse=sparse, progress=progress)
 
@@ -274,7 +280,7 @@ class Registries:
         log, upstreams = self._engine.config.warn, upstreams_of(rules.upstreams, self._engine)
         outgoing = Outgoing(self._fetch, Posting(self._engine.config, self._engine.network))
         more = {"access": access, "rules": rules, "outgoing": outgoing, "upstreams": upstreams}
-        serve(host, port, folder, ready, log=log, **more)
+        serve(host, port, self._root(folder), ready, log=log, **more)
 
     def _fetch(self, url: str, limit: int, form: Mapping[str, str] | None = None, bearer: str = "") -> bytes:
         return fetched(self._engine.client, url, limit, form, bearer)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from ..words.errors import InvalidName, NotFound, RegistryError
 from ..words.value import Value
 
@@ -43,7 +41,7 @@ class RegistryContent:
     """
 
     def __init__(self, folder: str, actor: str, post: Post) -> None:
-        self._folder, self._actor, self._post = os.path.abspath(folder), actor, post
+        self._folder, self._actor, self._post = folder, actor, post
         self._opened: Catalog | None = None
 
     def __enter__(self) -> Self:
