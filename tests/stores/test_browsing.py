@@ -59,3 +59,14 @@ def test_what_is_shared_and_stored(browsing: Browsing, lab: Any) -> None:
     assert browsing.stored("app") == (4, len("layerconfigimageindex"))
     assert browsing.alone("app") == len("config")
     assert [*browsing.totals()][-1] == Totals(len("layerconfig") + len("layer"), len("layerconfig"), 2)
+
+
+def test_a_description_waits_for_a_deletion(
+    browsing: Browsing, lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked: list[str] = []
+    lab.catalog.change(
+        lambda db: monkeypatch.setattr(type(db), "lock", lambda _db, *keys: locked.extend(keys))
+    )
+    assert not browsing.describe("none", "", "", "")
+    assert locked == ["repository none"]

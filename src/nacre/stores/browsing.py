@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from .catalog.statements import FIND
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -160,7 +162,8 @@ class Browsing:
         """Write it, in place of what was there; False when there is no such repository."""
 
         def put(db: CatalogTransaction) -> bool:
-            row = db.execute("SELECT id FROM repositories WHERE name = ?", (name,)).fetchone()
+            db.lock(f"repository {name}")  # or it may be deleted in between
+            row = db.execute(FIND, (name,)).fetchone()
             if row is not None:
                 db.execute(_DESCRIBE, (row[0], summary, readme, db.now(), author))
             return row is not None
