@@ -1,7 +1,8 @@
 """The questions that a registry asks, and its changes.
 
 Every change is one transaction: what it checks still holds when it commits, so no manifest is ever recorded
-without its parts and no part goes while a manifest needs it. A change locks the repositories it looks at.
+without its parts and no part goes while a manifest needs it. A change locks what it looks at: repositories,
+then content, then the rows of quotas, at last the journal of activity.
 """
 
 from __future__ import annotations
@@ -225,8 +226,8 @@ class Catalog:
                 raise refusal(Code.BLOB_UPLOAD_UNKNOWN)
             self._contents.end(db, upload, placed.key)
             repository = _repository(db, name)
-            charge(db, name, placed.digest, placed.size)
             self._keep_content(db, placed)
+            charge(db, name, placed.digest, placed.size)
             _link_blob(db, repository, placed.digest, placed.size)
 
         self._charged(add)
@@ -275,8 +276,8 @@ class Catalog:
             _check_guard(db, name, guard)
             _check_frozen(db, repository, guard.frozen, digest)
             absent = _check_parts(_rows_of(db), repository, document, guard.sparse)
-            charge(db, name, digest, document.size)
             self._keep_content(db, placed)
+            charge(db, name, digest, document.size)
             new = _insert_manifest(db, repository, digest, document)
             removal = Removal(name, db.now(), author)
             former = {tag: self.set_tag(db, repository, removal, tag, digest) for tag in tags}
