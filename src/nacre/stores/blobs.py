@@ -269,6 +269,13 @@ class BlobStore:
             unlink(path)
         return freed
 
+    def set_aside(self, digest: Digest, target: str) -> None:
+        """Remove it, but keep its file as `target`, on the same file system. Idempotent."""
+        with os_errors(f"set blob {digest} aside"), self._database.transaction():
+            self._database.change("DELETE FROM blob WHERE digest = ?", (digest,))
+            if os.path.lexists(self.path(digest)):
+                os.replace(self.path(digest), target)
+
 
 def _ingest_name(expected: Digest | None, key: str) -> str:
     if not _KEY.issuperset(key) or len(key) > 200:

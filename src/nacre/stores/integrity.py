@@ -19,7 +19,8 @@ from ..words.digest import Digest, Verifier
 from ..words.errors import ContentError, NotFound, RegistryError, StoreError
 from ..words.progress import NullProgress
 from .catalog.statements import COPY, PART_SIZE
-from .storage.local import DAMAGED
+from .copying import content_path
+from .storage.local import aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,20 +86,15 @@ class ContentFiles:
 
     def path(self, digest: str) -> str:
         """Where it is, or would be."""
-        algorithm, _, encoded = digest.partition(":")
-        return f"{self._root}/blobs/{algorithm}/{encoded}"
-
-    def aside(self, digest: str) -> str:
-        """Where it is kept once it turned out to be damaged."""
-        return f"{self._root}/{DAMAGED}/{digest.replace(':', '-')}"
+        return content_path(self._root, digest)
 
     def problem(self, digest: str, size: int) -> str:
         """What can be seen without reading it, "" for nothing."""
         try:
             found = os.stat(self.path(digest)).st_size
         except OSError:
-            aside = os.path.lexists(self.aside(digest))
-            return "was damaged and has been set aside" if aside else "is missing"
+            was_damaged = os.path.lexists(aside(self._root, digest))
+            return "was damaged and has been set aside" if was_damaged else "is missing"
         return "" if found == size else f"has {found} of {size} bytes"
 
     def pieces(self, digest: str, size: int) -> Iterator[bytes]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ...ground.files import os_errors
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     from ..blobs import BlobStore
     from ..catalog.model import CatalogTransaction
 
-DAMAGED = "damaged"
-"""The folder of what was set aside."""
+_DAMAGED = "damaged"
 _KEPT = 30 * 24 * 3600.0
 """Seconds that it stays there at least."""
 _PIECE = 1 << 19
@@ -91,12 +89,12 @@ class LocalStorage:
 
     def reject(self, digest: Digest) -> None:
         """Set the file aside, where nobody looks for it, and remove its row. Idempotent."""
-        folder = f"{self._blobs.root}/{DAMAGED}"
-        with os_errors(f"set {digest} aside"), suppress(FileNotFoundError):
+        target = aside(self._blobs.root, digest)
+        folder = os.path.dirname(target)
+        with os_errors(f"set {digest} aside"):
             os.makedirs(folder, mode=0o700, exist_ok=True)
             _remove_older(folder, time.time() - _KEPT)
-            os.replace(self.path(digest), f"{folder}/{digest.replace(':', '-')}")
-        self._blobs.delete(digest)
+        self._blobs.set_aside(digest, target)
 
     def check(self) -> None:
         """Is the folder of the content there?"""
@@ -166,6 +164,11 @@ class LocalUpload:
     def close(self) -> None:
         """Let go of the file and its lock."""
         self._ingest.close()
+
+
+def aside(root: str, digest: str) -> str:
+    """Where the registry in the folder `root` keeps content that turned out to be damaged."""
+    return f"{root}/{_DAMAGED}/{digest.replace(':', '-')}"
 
 
 def _remove_older(folder: str, since: float) -> None:
