@@ -181,14 +181,14 @@ class RegistryAccounts:
 
         Each of the words "" is any; `since` in seconds since 1970.
         """
-        from ..stores.accounts.model import AuditQuery
-        from ..stores.activity import ActivityQuery
-        from ..stores.registry import activity_of
+        from contextlib import closing
 
-        query = AuditQuery(user, action, repository, since)
-        with activity_of(self._folder) as activity:
-            asked = ActivityQuery(repository, user, action, since)
-            found = [_entry(each) for each in activity.page(0, limit, asked)]
+        from ..stores.activity import Activity, ActivityQuery
+        from ..stores.registry import catalog_of
+
+        query = ActivityQuery(repository, user, action, since)
+        with closing(catalog_of(self._folder)) as catalog:
+            found = [_entry(each) for each in Activity(catalog).page(0, limit, query)]
         return sorted((*found, *self._accounts.audit(limit, query)), key=_moment, reverse=True)[:limit]
 
 

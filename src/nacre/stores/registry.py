@@ -28,7 +28,6 @@ from ..words.rules import StorageRules
 from . import reserve
 from .accounts.reading import Accounts
 from .accounts.sources import RemoteSource, SqliteSource
-from .activity import Activity
 from .blobs import BlobStore
 from .catalog import Catalog, Quotas, is_url, open_database, place_of
 from .catalog.opening import FILE, RESTORING, is_registry, remember
@@ -263,13 +262,6 @@ def _make_folder(root: str) -> None:
     """For a registry whose content is elsewhere."""
     _check_folder(root)
     private_dir(root)
-
-
-@contextmanager
-def activity_of(root: str) -> Iterator[Activity]:
-    """Who did what to a registry, served or not. Raises Conflict, StoreError."""
-    with closing(Catalog(open_database(database_of(root)), FolderContents(_keep))) as catalog:
-        yield Activity(catalog)
 
 
 def _blobs(root: str) -> BlobStore:

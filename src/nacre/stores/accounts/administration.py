@@ -12,13 +12,13 @@ from sqlalchemy import Integer, Text, cast, delete, func, insert, select, update
 from sqlalchemy.dialects import sqlite
 
 from ...words.errors import Conflict, NotFound, UsageError
+from ..activity import ActivityQuery
 from .database import AccountsDatabase
 from .identities import Identities
 from .invitation import Invitations
 from .model import (
     AccessToken,
     AuditEntry,
-    AuditQuery,
     Grant,
     Namespace,
     RegistryUser,
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 TOKEN_PREFIX = "nacre_"
 """What every token begins with, so that scanners for secrets know one."""
 _KEY_BYTES = 32
-_ANY = AuditQuery()
+_ANY = ActivityQuery()
 
 
 class Administration:
@@ -86,7 +86,7 @@ class Administration:
                 connection.execute(insert(AUDIT).values(**entry))
                 _count(connection)
 
-    def audit(self, limit: int = 100, query: AuditQuery = _ANY) -> list[AuditEntry]:
+    def audit(self, limit: int = 100, query: ActivityQuery = _ANY) -> list[AuditEntry]:
         """The newest changes of accounts, the last first; they belong to no repository."""
         wanted = select(AUDIT.c.at, AUDIT.c.actor, AUDIT.c.action, AUDIT.c.subject)
         wanted = wanted.where(AUDIT.c.at >= query.since)

@@ -128,15 +128,6 @@ class AuditEntry(NamedTuple):
     client: str = ""
 
 
-class AuditQuery(NamedTuple):
-    """Which entries: each field "" for any, `since` in seconds since 1970."""
-
-    actor: str = ""
-    action: str = ""
-    repository: str = ""
-    since: float = 0.0
-
-
 def check_namespace(text: str) -> str:
     """`text` itself: a repository name, the first parts of one, or `*`. Raises InvalidName."""
     if text != EVERYTHING and not is_name(text):
