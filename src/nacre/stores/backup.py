@@ -28,6 +28,7 @@ from ..words.digest import Digest
 from ..words.errors import Conflict, InvalidName, NotFound, TooLarge, Unsupported
 from ..words.progress import NullProgress
 from .catalog import SqliteDatabase, is_url, place_of
+from .catalog.contents import KEPT, TABLES, contents
 from .catalog.sqlite import copy_database
 from .catalog.statements import HELD
 from .copying import ContentCopy, content_path
@@ -45,12 +46,7 @@ CATALOG = "catalog.db"
 _MARK, _LOCK = "registry-backup.json", "lock"
 _FORMAT = 1
 _MOST_MARK = 64 << 10
-_AT_ONCE = 500
 _MOST_ROUNDS = 10
-_CONTENTS = tuple(
-    f"SELECT digest, max(size) FROM {table} WHERE digest > ? {more} GROUP BY digest ORDER BY digest LIMIT ?"
-    for table, more in (("blobs", ""), ("manifests", ""), ("removed", "AND kind IN ('manifest', 'blob')"))
-)
 _SIZES = """
     SELECT count(*), coalesce(sum(size), 0) FROM (SELECT max(size) AS size FROM {} GROUP BY digest) x"""
 
@@ -161,11 +157,8 @@ def copy_content(found: CatalogDatabase, copy: ContentCopy) -> None:
 
 def contents_of(found: CatalogDatabase) -> Iterator[list[tuple[str, int]]]:
     """Digests and sizes, some at a time; what several tables have comes several times."""
-    for sql in _CONTENTS:
-        last = ""
-        while rows := found.listed(sql, last, _AT_ONCE):
-            yield rows
-            last = rows[-1][0]
+    for table in (*TABLES, KEPT):
+        yield from contents(found, table)
 
 
 def check_backup(folder: str) -> None:

@@ -18,6 +18,7 @@ from ..ground.work.threads import in_parallel
 from ..words.digest import Digest, Verifier
 from ..words.errors import ContentError, NotFound, RegistryError, StoreError
 from ..words.progress import NullProgress
+from .catalog.contents import contents
 from .catalog.statements import COPY, PART_SIZE
 from .copying import content_path
 from .storage.local import aside
@@ -34,8 +35,6 @@ _OTHER = "has other content than its digest says"
 _AT_ONCE = 500
 _MOST_ABOVE = 1000
 """Indexes that are looked through for the tags by which a manifest is known."""
-_DIGESTS = """
-    SELECT digest, max(size) FROM {} WHERE digest > ? GROUP BY digest ORDER BY digest LIMIT ?"""
 _MANIFESTS = """
     SELECT m.repository, r.name, m.digest, m.size, m.media_type FROM manifests m
     JOIN repositories r ON r.id = m.repository WHERE (m.repository, m.digest) > (?, ?)
@@ -180,10 +179,8 @@ class IntegrityCheck:
     def _look_at_blobs(self) -> None:
         sql = "SELECT coalesce(sum(size), 0) FROM (SELECT max(size) AS size FROM blobs GROUP BY digest) x"
         self._task.phase("Checking", int(self._catalog.listed(sql)[0][0]))
-        last = ""
-        while rows := self._catalog.listed(_DIGESTS.format("blobs"), last, _AT_ONCE):
+        for rows in contents(self._catalog, "blobs"):
             in_parallel(lambda row, _stop: self._blob(*row), rows, os.cpu_count() or 1)
-            last = rows[-1][0]
 
     def _blob(self, digest: str, size: int) -> None:
         problem = self._problem(digest, size)

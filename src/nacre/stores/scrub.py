@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..words.digest import Digest, Verifier
 from ..words.errors import DigestMismatch, NotFound, StoreError, TooLarge
+from .catalog.contents import TABLES, contents
 from .marks import Marks
 
 if TYPE_CHECKING:
@@ -26,11 +28,9 @@ if TYPE_CHECKING:
 PIECE = 1 << 20
 """Bytes that one step reads, about."""
 _MARK = "scrub"
-_TABLES = ("blobs", "manifests")
 _AT_ONCE = 100
 _ROUND = 5000
 """Steps of a round at most; then where it has come is told."""
-_NEXT = "SELECT digest, max(size) FROM {} WHERE digest > ? GROUP BY digest ORDER BY digest LIMIT ?"
 _USERS = """
     SELECT r.name, coalesce((
         SELECT min(t.tag) FROM tags t WHERE t.repository = r.id AND t.digest = x.manifest), '')
@@ -96,12 +96,10 @@ class Scrubber:
         yield damaged
 
     def _content(self, position: ScrubPosition) -> Iterator[tuple[ScrubPosition, int]]:
-        for number, table in list(enumerate(_TABLES))[position.table :]:
+        for number, table in list(enumerate(TABLES))[position.table :]:
             last = position.digest if number == position.table else ""
-            while rows := self._catalog.listed(_NEXT.format(table), last, _AT_ONCE):
-                for digest, size in rows:
-                    yield ScrubPosition(position.ended, number, digest), size
-                last = rows[-1][0]
+            for digest, size in chain.from_iterable(contents(self._catalog, table, last)):
+                yield ScrubPosition(position.ended, number, digest), size
 
     def _check(self, digest: str, size: int, damaged: list[DamagedContent]) -> Iterator[int]:
         """Bytes as they are read; twice before it counts as damaged."""

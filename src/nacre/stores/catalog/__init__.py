@@ -19,6 +19,8 @@ Content itself is in the blob store.
     sqlite, postgresql     what they are asked of: a file of one process, or a server that several share
        │
     model, statements, steps    values and the joint · SQL that every engine runs · the tables, step by step
+
+    contents               what a table names, a little at a time: for whoever goes through all of it
 """
 
 from .catalog import Catalog

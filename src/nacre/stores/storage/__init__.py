@@ -7,7 +7,7 @@
     bucket     the bucket itself: its requests, retried, and its failures as ours
     rows       which object holds which content: in the catalog of the registry
 
-A registry in a folder loads nothing of the last four.
+A registry in a folder loads nothing of `objects`, `uploads` and `bucket`.
 """
 
 from .protocol import ContentReader, Located, Placed, Storage, UploadWriter
