@@ -42,15 +42,17 @@ def _row(context: Context, row: ContainerRow, args: Args) -> dict[str, Any]:
     identity = {"ID": row.id if args.no_trunc else row.id[:12]}
     if args.quiet and not args.format:
         return identity
-    return _whole(context, row, args, identity) if args.format else identity | _columns(context, row, args)
-
-
-def _columns(context: Context, row: ContainerRow, args: Args) -> dict[str, Any]:
-    """The fields that the table has."""
     from .columns import health_of, state_of
 
+    state, health = state_of(context, row), health_of(context, row)
+    columns = identity | _columns(context, row, args, _more(state, health))
+    more = {"HealthStatus": health, "State": state}
+    return _whole(context, row, args, columns | more) if args.format else columns
+
+
+def _columns(context: Context, row: ContainerRow, args: Args, more: str) -> dict[str, Any]:
+    """The fields that the table has; `more` stands after the status."""
     command = row.command if args.no_trunc else ellipsis(row.command, _WIDTH)
-    state = status(row) + _more(state_of(context, row), health_of(context, row))
     return {
         "Command": f'"{command}"',
         "Image": row.image_ref or row.image,
@@ -58,14 +60,14 @@ def _columns(context: Context, row: ContainerRow, args: Args) -> dict[str, Any]:
         "Ports": _ports(context, row),
         "RunningFor": ago(row.created),
         "Size": _size(context, row) if args.size else "0B",
-        "Status": state + _missing(context, row),
+        "Status": status(row) + more + _missing(context, row),
     }
 
 
-def _whole(context: Context, row: ContainerRow, args: Args, identity: dict[str, Any]) -> dict[str, Any]:
-    """All that docker's templates know."""
+def _whole(context: Context, row: ContainerRow, args: Args, known: dict[str, Any]) -> dict[str, Any]:
+    """All that docker's templates know; `known` is what the table has, and the words for its status."""
     from ..grammars.gotemplate import Struct
-    from .columns import health_of, mounts_of, networks_column, state_of
+    from .columns import mounts_of, networks_column
 
     record = loads(row.config_json)
     labels = record.get("labels") or {}
@@ -73,16 +75,14 @@ def _whole(context: Context, row: ContainerRow, args: Args, identity: dict[str, 
     names = [mount.get("Name") or mount["Source"] for mount in mounts]
     more = {
         "CreatedAt": moment(int(row.created)),
-        "HealthStatus": health_of(context, row),
         "Labels": ",".join(f"{name}={value}" for name, value in sorted(labels.items())),
         "LocalVolumes": str(sum(mount["Type"] == "volume" for mount in mounts)),
         "Mounts": ",".join(name if args.no_trunc else ellipsis(name, 15) for name in names),
         "Networks": networks_column(record),
         "Platform": None,
-        "State": state_of(context, row),
     }
-    known = dict(sorted({**identity, **_columns(context, row, args), **more}.items()))
-    return Struct(known, "row", methods={"Label": lambda _row, name: labels.get(name, "")})
+    whole = dict(sorted({**known, **more}.items()))
+    return Struct(whole, "row", methods={"Label": lambda _row, name: labels.get(name, "")})
 
 
 def _ports(context: Context, row: ContainerRow) -> str:
