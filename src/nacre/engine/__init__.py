@@ -252,11 +252,10 @@ class Engine(Wiring):
             return find(store, name)
         if pull in ("missing", "lazy") and progress is not None:
             progress.line(f"Unable to find image {name!r} locally")
-        from .transfers import pull as fetch
-        from .transfers import pull_lazily
+        from . import transfers
 
         lazy = pull == "lazy" or (pull == "missing" and self.network.settings.lazy)
-        fetch = pull_lazily if lazy else fetch
+        fetch = transfers.pull_lazily if lazy else transfers.pull
         return fetch(self, Reference.of(name), platform, progress).image
 
     # moving
