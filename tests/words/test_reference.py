@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from nacre.words.digest import Digest
 from nacre.words.errors import InvalidName
-from nacre.words.reference import Reference
+from nacre.words.reference import Reference, is_loopback
 
 HEX = "sha256:" + "0123456789abcdef" * 4
 
@@ -99,3 +99,17 @@ def test_what_the_grammar_makes_is_read(path: list[str], tag: str, registry: str
     reference = Reference.parse(f"{registry}/{'/'.join(path)}:{tag}")
     assert reference.tag == tag
     assert reference.repository.removeprefix("library/") == "/".join(path).removeprefix("library/")
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:5000", "127.0.0.1", "127.8.0.1:80", "::1", "[::1]:5000"]
+)
+def test_loopback(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1.evil.example", "localhost.evil.example:5000", "128.0.0.1", "127.0.0.999", "127.1", ""]
+)
+def test_not_loopback(host: str) -> None:
+    assert not is_loopback(host)

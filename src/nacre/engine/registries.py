@@ -6,7 +6,7 @@ import os
 
 from ..ground.files import os_errors
 from ..words.errors import NacreError, NotFound, UsageError
-from ..words.reference import Reference, registry_name
+from ..words.reference import Reference, is_loopback, registry_name
 from ..words.rules import GarbageRules, StorageRules
 from .network import fetched, logins_of
 
@@ -262,7 +262,6 @@ class Registries:
         or `rules.plain_http`; without `accounts` there are no passwords. Raises Conflict, Unsupported,
         UsageError, StoreError.
         """
-        from ..grammars.wire.links import is_loopback
         from ..services.server import serve
         from ..services.server.outgoing import Outgoing
         from ..words.rules import RegistryRules

@@ -128,6 +128,15 @@ def is_host(name: str) -> bool:
     return name.startswith("host:") and "/" not in name and "@" not in name
 
 
+def is_loopback(host: str) -> bool:
+    """Is `host` (with or without port) this machine: 127.0.0.0/8, ::1 or localhost, as docker decides it."""
+    name = host.rpartition(":")[0] if host.count(":") == 1 or "]:" in host else host
+    if name.strip("[]") in ("localhost", "::1"):
+        return True
+    parts = name.split(".")
+    return len(parts) == 4 and parts[0] == "127" and all(p.isdigit() and int(p) < 256 for p in parts)
+
+
 def split_search(term: str) -> tuple[str, str]:
     """The registry and the words of a search: `host/words`, or words for Docker Hub. Raises InvalidName."""
     first, slash, rest = term.partition("/")

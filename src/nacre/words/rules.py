@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .errors import UsageError
+from .reference import is_loopback
 from .upstreams import CacheRules, UpstreamRules, check_upstreams
 from .value import Value
 
@@ -83,7 +84,7 @@ class LdapRules(Value):
         scheme, host, _ = ldap_address(self.url)
         if self.start_tls and scheme == "ldaps":
             raise UsageError("start-tls is for ldap://: ldaps:// is TLS from the start")
-        if scheme == "ldap" and not self.start_tls and not _is_loopback(host):
+        if scheme == "ldap" and not self.start_tls and not is_loopback(host):
             raise UsageError(
                 f"passwords would go to {host} in the clear", hint="use ldaps://, or set start-tls = true"
             )
@@ -104,15 +105,6 @@ class LdapRules(Value):
             raise UsageError("bind-dn and its password go together")
         if self.user_dn and self.bind_dn:
             raise UsageError("with user-dn nobody searches: bind-dn has no effect")
-
-
-def _is_loopback(host: str) -> bool:
-    from ipaddress import ip_address
-
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def ldap_address(url: str) -> tuple[str, str, int]:

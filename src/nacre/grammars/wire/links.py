@@ -112,12 +112,3 @@ def shown(url: str) -> str:
     parts = urlsplit(url)
     netloc = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, netloc, parts.path, "", ""))[:300]
-
-
-def is_loopback(host: str) -> bool:
-    """Is `host` (with or without port) this machine: 127.0.0.0/8, ::1 or localhost, as docker decides it."""
-    name = host.rpartition(":")[0] if host.count(":") == 1 or "]:" in host else host
-    if name.strip("[]") in ("localhost", "::1"):
-        return True
-    parts = name.split(".")
-    return len(parts) == 4 and parts[0] == "127" and all(p.isdigit() and int(p) < 256 for p in parts)

@@ -20,8 +20,9 @@ from urllib.parse import urlsplit
 
 from ...grammars.wire import auth as wire
 from ...grammars.wire.auth import ANONYMOUS, Challenge, Credentials
-from ...grammars.wire.links import is_loopback, join, origin, shown
+from ...grammars.wire.links import join, origin, shown
 from ...words.errors import RegistryError, Unauthorized
+from ...words.reference import is_loopback
 from .transport import Request
 
 CLIENT_ID = "nacre"

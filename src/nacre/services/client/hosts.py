@@ -15,10 +15,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from ...grammars.config import Settings
-from ...grammars.wire.links import is_loopback
 from ...grammars.wire.routes import base
 from ...words.errors import NacreError
-from ...words.reference import DEFAULT_REGISTRY
+from ...words.reference import DEFAULT_REGISTRY, is_loopback
 from .retry import Transient
 from .transport import Request, Transport
 

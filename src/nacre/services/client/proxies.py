@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
-from ...grammars.wire.links import is_loopback, origin
+from ...grammars.wire.links import origin
 from ...words.errors import UsageError
+from ...words.reference import is_loopback
 
 DIRECT = "direct"
 

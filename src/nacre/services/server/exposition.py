@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 
 from ...grammars.wire.errors import Code, refusal
-from ...grammars.wire.links import is_loopback
 from ...stores.accounts.model import EVERYTHING, Role
 from ...stores.figures import figures
+from ...words.reference import is_loopback
 from .applications import answering
 from .metrics import BOUNDS
 

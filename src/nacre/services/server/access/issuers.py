@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, JWKRegistry, OKPKey, RSAKey
 
-from ....grammars.wire.links import is_loopback
 from ....words.errors import ContentError, NacreError
+from ....words.reference import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
