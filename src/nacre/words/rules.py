@@ -182,6 +182,10 @@ class ActivityRules(Value):
     pulls: tuple[str, ...] = ()
 
 
+_HOUR = 3600.0
+"""As long as an object stays that nobody needs any more."""
+
+
 class StorageRules(Value):
     """Where a registry keeps content. `url`: "" for its own folder, or `s3://BUCKET/PREFIX`, `gs://…`,
     `az://…`.
@@ -215,20 +219,6 @@ class StorageRules(Value):
             raise UsageError("storage needs a URL", hint="say which bucket, such as s3://images/registry")
         if wrong := [each for each in self.options if not each.partition("=")[1]]:
             raise UsageError(f"invalid option of storage {wrong[0]!r}: expected NAME=VALUE")
-
-    def config(self) -> dict[str, str]:
-        """The settings of the store, as obstore names them; the environment's hold besides."""
-        where = "base_url" if self.url.startswith("gs:") else "endpoint"
-        named = {where: self.endpoint} if self.endpoint else {}
-        named |= {"region": self.region} if self.region else {}
-        named |= {"virtual_hosted_style_request": "true"} if self.virtual_hosts else {}
-        named |= {"access_key_id": self.access_key} if self.access_key else {}
-        named |= {"secret_access_key": self.secret_key} if self.secret_key else {}
-        return named | {name: value for name, _, value in (each.partition("=") for each in self.options)}
-
-
-_HOUR = 3600
-"""As long as an object stays that nobody needs any more."""
 
 
 class StopRules(Value):
@@ -352,21 +342,15 @@ class MetadataRules(Value):
 
 
 class RegistryRules(Value):
-    """What a registry does where the protocol leaves the choice. `stop`: how it ends.
-    `log` and `metrics`: what it tells the operator.
+    """What a registry does where the protocol leaves the choice, and what surrounds that.
 
     `sparse`: manifests are taken although content that they name is not there (part of the platforms of an
     index, say). `connections`: most of one address at a time; those that moved least give way. `children`:
     an index that is deleted takes those of its manifests that no tag and no other index names. `warning`:
-    what clients should tell their users, "" for nothing. `garbage`: what nothing names any more. `tls`: the
-    certificate. `plain_http`: addresses that other machines reach are served without one. `activity`: what is
-    remembered of who did what. `limits`: what a client may ask for. `retention`: which tags go.
-    `storage`: where content is. `metadata`: where names and accounts are. `webhooks`: whom to tell of what.
-    `storage`: where content is. `webhooks`: whom to tell what happened.
-    `scrub`: how damage is found.
-    `upstreams`: registries whose content is fetched when asked for; `cache`: how much of it is kept.
-
-    Each field is what a table of the configuration says (`grammars.serving`).
+    what clients should tell their users, "" for nothing. `plain_http`: addresses that other machines reach
+    are served without a certificate. `stop`: how it ends. `metadata`: where names and accounts are, `storage`
+    where content is. Each of the others is what the table of its name says in the configuration
+    (`grammars.serving`).
     """
 
     sparse: bool = False

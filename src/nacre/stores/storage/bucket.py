@@ -165,10 +165,21 @@ def _open(rules: StorageRules) -> Any:
         client["root_certificate"] = _read(rules.certificates)
     try:
         return kinds[scheme].from_url(
-            rules.url, config=rules.config(), client_options=client, retry_config=_RETRIES
+            rules.url, config=_settings(rules), client_options=client, retry_config=_RETRIES
         )
     except (BaseError, ValueError) as error:
         raise UsageError(f"storage {rules.url}: {_line(error)}") from None
+
+
+def _settings(rules: StorageRules) -> dict[str, str]:
+    """As obstore names them; the environment's hold besides."""
+    where = "base_url" if rules.url.startswith("gs:") else "endpoint"
+    named = {where: rules.endpoint} if rules.endpoint else {}
+    named |= {"region": rules.region} if rules.region else {}
+    named |= {"virtual_hosted_style_request": "true"} if rules.virtual_hosts else {}
+    named |= {"access_key_id": rules.access_key} if rules.access_key else {}
+    named |= {"secret_access_key": rules.secret_key} if rules.secret_key else {}
+    return named | {name: value for name, _, value in (each.partition("=") for each in rules.options)}
 
 
 def _read(path: str) -> bytes:
