@@ -103,25 +103,13 @@ apk attached attestation attestationfiles attestations attesting distribution dp
 licenses materials npm packageurls predicate provenance rpm spdx statement statements
 access accounts administration authentication authorization failures grant migrations passwords rights role
 team teams versions collector durations garbage mentions
-exceeded identities invitation invitations oidc quota quotas sso
-application applications limits occurrence protocol secret tables
-exchange fetch issuer issuers rate rates tls trust trusts
-exchange exceeded fetch invitations quota quotas invitation issuer issuers tls trust trusts
-application applications exposition figures limits metrics observed occurrence protocol secret tables
-application applications exposition figures limits metrics observed occurrence protocol secret tables
-exchange fetch invitation issuer issuers tls trust trusts
-exchange exceeded fetch invitations rate rates quota quotas invitation issuer issuers tls trust trusts
-activity author joblocks maintenance
-activity author joblocks jobs maintenance query
-about bar bounded browsing listings still changed comparing documents home in location opened page readme
-exchange fetch invitation issuer issuers tls trust trusts
-about browsing documents home in location opened page readme
-about artifact bar counted bounded browsing listings still
-changed comparing documents home in location opened page readme
-render renderer shown sign signin static views visit
-activity author integrity joblocks jobs maintenance query registrycontent retention aged expired
-delivery marks position scrub scrubber outgoing post posting webhook webhooks
-bucket object objects storage protocol placed located part place unavailable
+about activity aged application applications artifact author bar bounded browsing bucket changed
+comparing counted exceeded exchange expired exposition fetch figures home identities in integrity
+invitation invitations issuer issuers joblocks jobs listings located location maintenance marks metrics
+object objects observed occurrence oidc opened outgoing page part place placed position post posting
+protocol query quota quotas rate rates readme registrycontent render renderer retention scrub scrubber
+secret shown sign signin sso static still storage tables tls trust trusts unavailable views visit webhook
+webhooks
 """
 FIELD = frozenset(_FIELD.split())
 """Terms of OCI, containerd, docker, POSIX, tar, Go and Python, and plain words with their plain meaning."""
