@@ -155,6 +155,11 @@ def test_half_a_login_is_refused() -> None:
         UpstreamRules("a.io", user="me")
 
 
+def test_an_upstream_is_named_as_clients_name_it() -> None:
+    with pytest.raises(UsageError, match=r"'https://a\.io' is no name of a registry"):
+        UpstreamRules.of("https://a.io")
+
+
 def test_a_copy_is_deleted_whole(lab: Lab) -> None:
     digest = lab.add(COPY, "blob")
     lab.cached.touch([(COPY, digest)], lab.now)

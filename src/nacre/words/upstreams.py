@@ -55,6 +55,9 @@ class UpstreamRules(Value):
         return f"UpstreamRules({self.name!r})"  # not the password
 
     def _check(self) -> None:
+        if "://" in self.name:
+            hint = "write docker.io, say; its url in the configuration is where it is reached"
+            raise UsageError(f"the upstream {self.name[:200]!r} is no name of a registry", hint=hint)
         if bool(self.user) != bool(self.password):
             raise UsageError(f"the upstream {self.name} needs both a user and a password, or neither")
 
