@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import subprocess
@@ -426,6 +427,19 @@ def test_storage_is_for_administrators(closed: Site) -> None:
     assert "66 % of it" in page.words  # three images of the same layer and config
     assert "secret/ app" in page.words
     assert "The next collection frees 0 B" in page.words
+
+
+def test_a_token_of_an_administrator_shows_no_more_than_it_may(closed: Site) -> None:
+    with Administration(f"{closed.folder}/registry.db", "test") as accounts:
+        secrets = {
+            limits: accounts.tokens.add("alice", role=limits[0], namespace=limits[1])[1]
+            for limits in ((Role.ADMIN, "*"), (Role.ADMIN, "shop"), (Role.READ, "*"))
+        }
+    shown = {}
+    for limits, secret in secrets.items():
+        field = "Basic " + base64.b64encode(f"alice:{secret}".encode()).decode()
+        shown[limits] = closed.get("/-/storage", authorization=field).status != 404
+    assert shown == {(Role.ADMIN, "*"): True, (Role.ADMIN, "shop"): False, (Role.READ, "*"): False}
 
 
 def test_what_cannot_be_read_is_said(site: Site) -> None:

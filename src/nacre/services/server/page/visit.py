@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ....stores.accounts.model import Role
+from ....stores.accounts.model import EVERYTHING, Role
 from ....words.errors import NotFound
 from ..access.identity import identity_of
 
@@ -73,7 +73,7 @@ class Visit:
     def is_administrator(self) -> bool:
         """May they see what concerns all of the registry?"""
         account = self.identity.account if self.identity else None
-        return self.identity is None or bool(account and account.administrator)
+        return self.may(Role.ADMIN, EVERYTHING) and (account is None or account.administrator)
 
     @property
     def is_fragment(self) -> bool:
