@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,12 @@ pytest.importorskip("alembic")
 
 from nacre.engine.accounts import RegistryAccounts
 from nacre.services.server import RunningServer
+from nacre.services.server.journal import Journal
+from nacre.services.server.work import Work
+from nacre.stores.activity import Activity, ActivityQuery
+from nacre.stores.catalog import Catalog, SqliteDatabase
+from nacre.stores.storage.local import FolderContents
+from nacre.words.errors import DiskFull, NacreError, Unavailable
 from nacre.words.rules import ActivityRules, RegistryRules
 
 
@@ -24,6 +32,29 @@ def basic(name: str, secret: str = "correct horse") -> dict[str, str]:
 @pytest.fixture
 def folder(tmp_path: Path) -> str:
     return str(tmp_path / "registry")
+
+
+@pytest.mark.parametrize("error", [DiskFull, Unavailable])
+def test_a_login_is_written_when_the_database_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[NacreError]
+) -> None:
+    def fail(*_args: object) -> None:
+        raise error("not now")
+
+    async def log_in(catalog: Catalog) -> None:
+        work = Work()
+        journal = Journal(catalog, work)
+        journal.login("alice", "::1", "password")
+        with monkeypatch.context() as patched:
+            patched.setattr(catalog, "change", fail)
+            await journal.close()
+        await journal.close()
+        work.close()
+
+    database = SqliteDatabase(str(tmp_path / "registry.db"))
+    with closing(Catalog(database, FolderContents(lambda digest: None))) as catalog:
+        asyncio.run(log_in(catalog))
+        assert [entry.actor for entry in Activity(catalog).page(0, 10, ActivityQuery())] == ["alice"]
 
 
 def test_everything_in_one_list(folder: str, api_of: Any, nacre: Any) -> None:

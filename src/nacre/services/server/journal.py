@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ...stores.accounts.model import covers
 from ...stores.activity import Action, Author, note
-from ...words.errors import StoreError
+from ...words.errors import StoreError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -81,7 +81,7 @@ class Journal:
         try:
             if entries:
                 await self._work.run(self._catalog.change, write)
-        except StoreError:  # a full disk, say: they are written when that is over
+        except (StoreError, Unavailable):  # a full disk, say: they are written when that is over
             self._waiting = (entries + self._waiting)[:_MOST]
 
     async def close(self) -> None:
