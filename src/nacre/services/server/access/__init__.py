@@ -3,6 +3,7 @@
 authorization             one question for each request: let it through, or refuse it
   ├─ authentication       names with passwords, tokens in their place; how often one may fail
   ├─ bearer, tokens       the short-lived tokens (JWT), and where one gets them
+  ├─ claims               what the registry signs for itself
   ├─ exchange, issuers    tokens of others, for CI jobs
   └─ identity             who it is, and what that may do where
 """

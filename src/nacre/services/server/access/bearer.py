@@ -1,7 +1,7 @@
-"""The token endpoint's tokens: JSON Web Tokens that are signed with the registry's own key (HS256 alone).
+"""The token endpoint's tokens.
 
 A token names who it was given to and what was asked for; what they may is looked up whenever it is used, so
-that whoever loses a right loses it at once. Sources: RFC 7519, RFC 8725; distribution, auth/jwt.
+that whoever loses a right loses it at once. Source: distribution, auth/jwt.
 """
 
 from __future__ import annotations
@@ -9,11 +9,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import OctKey
-
 from ....stores.accounts.model import Role
+from .claims import RegistryClaims
 from .identity import ACTIONS, SERVICE, Identity, stands_for
 
 if TYPE_CHECKING:
@@ -21,7 +18,6 @@ if TYPE_CHECKING:
     from .identity import Scopes
 
 LIFETIME = 300
-_ALGORITHM = "HS256"
 _MOST = 16 << 10
 
 
@@ -29,7 +25,7 @@ class BearerTokens:
     """Signs and reads with the key that `accounts` has."""
 
     def __init__(self, accounts: Accounts) -> None:
-        self._accounts = accounts
+        self._accounts, self._signed = accounts, RegistryClaims(accounts, SERVICE, _MOST)
 
     def issue(self, identity: Identity, scopes: Scopes) -> str:
         """For five minutes; of `scopes` what the identity may now."""
@@ -46,20 +42,18 @@ class BearerTokens:
     def _sign(self, identity: Identity, until: float, **more: object) -> str:
         now = int(time.time())
         claims = {
-            "iss": SERVICE, "aud": SERVICE, "sub": identity.account.name if identity.account else "",
-            "iat": now, "nbf": now - 10, "exp": int(until), "token": identity.token, **more,
+            "iss": SERVICE, "sub": identity.account.name if identity.account else "", "iat": now,
+            "nbf": now - 10, "token": identity.token, **more,
         }  # fmt: skip
         claims |= {"trusts": identity.trusts} if identity.trusts else {}
-        return jwt.encode({"alg": _ALGORITHM, "typ": "JWT"}, claims, self._key())
+        return self._signed.sign(claims, until)
 
     def read(self, text: str) -> Identity | None:
         """Whose it is, with its limits; None for what is forged, over, or of somebody who is gone."""
-        if len(text) > _MOST:
-            return None
+        claims = self._signed.read(text)
         try:
-            claims = jwt.decode(text, self._key(), algorithms=[_ALGORITHM]).claims
-            return self._identity(claims) if _is_current(claims) else None
-        except (JoseError, ValueError, LookupError, TypeError):  # also claims of another version of nacre
+            return self._identity(claims) if claims and _has_begun(claims) else None
+        except (ValueError, LookupError, TypeError):  # also claims of another version of nacre
             return None
 
     def _identity(self, claims: dict[str, Any]) -> Identity | None:
@@ -86,14 +80,10 @@ class BearerTokens:
         whole = stands_for(self._accounts, rules, str(claims["sub"]), until) if rules else None
         return whole._replace(scopes=_scopes(claims)) if whole and "access" in claims else whole
 
-    def _key(self) -> OctKey:
-        return OctKey.import_key(self._accounts.signing_key())
 
-
-def _is_current(claims: dict[str, Any]) -> bool:
-    """Issued here, for here, and not over."""
-    here = claims.get("iss") == claims.get("aud") == SERVICE
-    return bool(here and claims.get("nbf", 0) <= time.time() < claims["exp"])
+def _has_begun(claims: dict[str, Any]) -> bool:
+    """Issued here, and not to be used later only."""
+    return bool(claims.get("iss") == SERVICE and claims.get("nbf", 0) <= time.time())
 
 
 def _scopes(claims: dict[str, Any]) -> Scopes:

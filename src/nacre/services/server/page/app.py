@@ -84,7 +84,7 @@ class Page:
         self._authorization, self._accounts = authorization, state.store.accounts
         self._work = state.work
         self._render = Renderer()
-        self._sessions = session.Sessions(authorization, self._accounts)
+        self._sessions = session.Sessions(self._accounts)
         documents, self._contents = Documents(state), LayerContents(state)
         self._storage = StorageViews(state)
         self._views: dict[str, View] = {}

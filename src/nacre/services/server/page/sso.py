@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 
 from ....words.errors import Conflict, ContentError, InvalidName, RegistryError
 from ..access.authorization import base_of
+from ..access.claims import RegistryClaims
 from ..access.external import admitted, external
 from ..access.identity import SERVICE
 from ..access.issuers import endpoint_of
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
 FLOW = "nacre-oidc"
 _LIFETIME = 600
-_AUDIENCE = f"{SERVICE} oidc"
-_ALGORITHM = "HS256"
 _SKEW = 60.0
 _MOST_GROUPS = 1000
 
@@ -48,6 +47,7 @@ class OidcViews:
     def __init__(self, authorization: Authorization, state: RegistryState, sessions: Sessions) -> None:
         self._authorization, self._state, self._sessions = authorization, state, sessions
         self._rules, self._accounts = authorization.rules.oidc, state.store.accounts
+        self._flows = RegistryClaims(self._accounts, f"{SERVICE} oidc")
         views = {"registry/oidc": self.begin, "registry/callback": self.end}
         self.views = views if self._rules.issuer else {}
         self.forms: dict[str, Any] = {}
@@ -68,11 +68,12 @@ class OidcViews:
         except (RegistryError, ContentError) as error:
             return _failed(f"Who signs people in here cannot be asked: {error.message}.", 503)
         joint = "&" if "?" in url else "?"
-        return Shown("", {}, goto=f"{url}{joint}{urlencode(asked)}", cookies=((FLOW, self._signed(flow)),))
+        cookie = self._flows.sign(flow, time.time() + _LIFETIME)
+        return Shown("", {}, goto=f"{url}{joint}{urlencode(asked)}", cookies=((FLOW, cookie),))
 
     async def end(self, visit: Visit) -> Shown:
         """Take what the issuer sent the browser back with."""
-        flow = self._flow(visit.request.cookies.get(FLOW, ""))
+        flow = self._flows.read(visit.request.cookies.get(FLOW, ""))
         if not flow or not hmac.compare_digest(visit.word("state").encode(), str(flow["state"]).encode()):
             return _failed("This sign-in was not begun here, or took too long: begin it again.")
         if visit.word("iss") not in ("", self._rules.issuer) or not visit.query.get("code"):
@@ -118,27 +119,6 @@ class OidcViews:
 
     def _callback(self, visit: Visit) -> str:
         return (self._authorization.rules.url.rstrip("/") or base_of(visit.request)) + link("callback")
-
-    def _signed(self, flow: dict[str, str]) -> str:
-        from joserfc import jwt
-        from joserfc.jwk import OctKey
-
-        key = OctKey.import_key(self._accounts.signing_key())
-        claims = {"aud": _AUDIENCE, "exp": int(time.time()) + _LIFETIME, **flow}
-        return str(jwt.encode({"alg": _ALGORITHM, "typ": "JWT"}, claims, key))
-
-    def _flow(self, cookie: str) -> dict[str, Any] | None:
-        from joserfc import jwt
-        from joserfc.errors import JoseError
-        from joserfc.jwk import OctKey
-
-        try:
-            key = OctKey.import_key(self._accounts.signing_key())
-            claims = jwt.decode(cookie[:4096], key, algorithms=[_ALGORITHM]).claims
-        except (JoseError, ValueError, TypeError):
-            return None
-        good = claims.get("aud") == _AUDIENCE and float(claims.get("exp", 0)) > time.time()
-        return claims if good else None
 
 
 def _failed(why: str, status: int = 400) -> Shown:
