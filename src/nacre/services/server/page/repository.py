@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ....stores.accounts.model import Role
@@ -16,8 +15,6 @@ from .readme import MOST, render
 from .visit import Shown, sent_to
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ....stores.browsing import TagLine
     from ....words.digest import Digest
     from ..state import RegistryState
@@ -64,30 +61,24 @@ class RepositoryViews:
         }  # fmt: skip
         self.forms = {"repository/edit": self.describe}
 
-    async def _check(self, visit: Visit) -> str:
-        name = visit.location.repository
-        if not await self._work.ask(self._state.catalog.exists, name):
-            raise NotFound(f"there is no repository {name}, or none that you may see")
-        return name
-
     async def show(self, visit: Visit) -> Shown:
         """What it is for, its newest tags and the command that pulls it."""
-        name = await self._check(visit)
-        about = await self._work.run(self._browsing.about, name)
+        head, name = await head_of(self._state, self._browsing, visit), visit.location.repository
         newest = await self._work.run(self._browsing.newest, name, "", (1e18, ""), _FIRST)
-        opened = await self._default(name, newest)
+        tag = await self._default_tag(name, newest)
+        opened = await self._opened(name, tag)
         notes = await self._notes(name, opened)
-        readme = about.readme or await self._attached(name, opened)
+        readme = head["about"].readme or await self._attached(name, opened)
         values = {
-            **await head_of(self._state, self._browsing, visit, notes), "rows": newest,
+            **head, "summary": head["summary"] or notes.get(_DESCRIPTION, ""), "rows": newest,
             "readme": await self._work.run(self._rendered, readme), "facts": _facts(notes), "tab": "",
-            "tag": await self._default_tag(name, newest),
+            "tag": tag,
         }  # fmt: skip
         return Shown("repository.html", values)
 
     async def tags(self, visit: Visit) -> Shown:
         """All tags, a page of them, by age or by name, with a text in them."""
-        name = await self._check(visit)
+        name = await named_by(self._state, visit)
         text, order, last = visit.word("q"), visit.word("order"), visit.word("last")
         lines = await self._work.run(self._lines, name, text, order, last)
         more = _key(lines[_PAGE - 1], order) if len(lines) > _PAGE else ""
@@ -121,8 +112,7 @@ class RepositoryViews:
             return "latest"
         return newest[0].tag if newest else ""
 
-    async def _default(self, name: str, newest: list[TagLine]) -> Opened | None:
-        tag = await self._default_tag(name, newest)
+    async def _opened(self, name: str, tag: str) -> Opened | None:
         try:
             return await self._documents.open(name, tag) if tag else None
         except NacreError:
@@ -178,15 +168,13 @@ class RepositoryViews:
     async def edit(self, visit: Visit) -> Shown:
         """A form for what people write about the repository."""
         visit.require(Role.WRITE)
-        name = await self._check(visit)
-        about = await self._work.run(self._browsing.about, name)
         head = await head_of(self._state, self._browsing, visit)
-        return Shown("edit.html", {**head, "about": about, "tab": "edit", "most_summary": _SUMMARY})
+        return Shown("edit.html", {**head, "tab": "edit", "most_summary": _SUMMARY})
 
     async def describe(self, visit: Visit) -> Shown:
         """Take the form that `edit` shows. Raises UsageError."""
         visit.require(Role.WRITE)
-        name = await self._check(visit)
+        name = await named_by(self._state, visit)
         summary = " ".join(visit.fields.get("summary", "").split())
         readme = visit.fields.get("readme", "").replace("\r\n", "\n")
         if len(summary) > _SUMMARY or len(readme) > _README:
@@ -195,16 +183,20 @@ class RepositoryViews:
         return sent_to(link(repository=name))
 
 
-async def head_of(
-    state: RegistryState, browsing: Browsing, visit: Visit, notes: Mapping[str, str] = MappingProxyType({})
-) -> dict[str, Any]:
-    """What every page of a repository shows; `notes` are annotations of its image. Raises NotFound."""
+async def named_by(state: RegistryState, visit: Visit) -> str:
+    """The repository that a location names. Raises NotFound."""
     name = visit.location.repository
     if not await state.work.ask(state.catalog.exists, name):
         raise NotFound(f"there is no repository {name}, or none that you may see")
+    return name
+
+
+async def head_of(state: RegistryState, browsing: Browsing, visit: Visit) -> dict[str, Any]:
+    """What every page of a repository shows. Raises NotFound."""
+    name = await named_by(state, visit)
     about = await state.work.run(browsing.about, name)
     return {
-        "name": name, "summary": about.summary or notes.get(_DESCRIPTION, ""),
+        "name": name, "about": about, "summary": about.summary,
         "count": await state.work.run(browsing.count_tags, name), "most": MOST_COUNTED,
         "can_write": visit.may(Role.WRITE, name), "can_administer": visit.may(Role.ADMIN, name),
     }  # fmt: skip
