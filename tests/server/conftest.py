@@ -8,6 +8,7 @@ import json
 import sys
 import tarfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,8 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1] / "client"))
 
 from nacre.services.server import RegistryLimits, RunningServer
+from nacre.stores.catalog import Catalog, SqliteDatabase
+from nacre.stores.storage.local import FolderContents
 from nacre.words.oci import OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST
 from nacre.words.rules import RegistryRules
 
@@ -148,11 +151,34 @@ def log() -> list[str]:
 
 
 @pytest.fixture
+def folder(tmp_path: Path) -> str:
+    """Where the registry is."""
+    return str(tmp_path / "registry")
+
+
+@pytest.fixture
+def accounts(folder: str) -> Iterator[Any]:
+    """Of that registry; there is nobody yet."""
+    pytest.importorskip("sqlalchemy")
+    from nacre.engine.accounts import RegistryAccounts
+
+    with RegistryAccounts(folder, "test") as found:
+        yield found
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    """One that nobody serves."""
+    database = SqliteDatabase(str(tmp_path / "registry.db"))
+    with closing(Catalog(database, FolderContents(lambda digest: None))) as made:
+        yield made
+
+
+@pytest.fixture
 def serving(
-    tmp_path: Path, limits: RegistryLimits, rules: RegistryRules, log: list[str]
+    folder: str, limits: RegistryLimits, rules: RegistryRules, log: list[str]
 ) -> Iterator[RunningServer]:
-    root = str(tmp_path / "registry")
-    with RunningServer(root, rules=rules.replace(limits=limits), log=log.append) as running:
+    with RunningServer(folder, rules=rules.replace(limits=limits), log=log.append) as running:
         yield running
     assert log == []
 

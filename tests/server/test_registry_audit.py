@@ -29,11 +29,6 @@ def basic(name: str, secret: str = "correct horse") -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(f"{name}:{secret}".encode()).decode()}
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> str:
-    return str(tmp_path / "registry")
-
-
 @pytest.mark.parametrize("error", [DiskFull, Unavailable])
 def test_a_login_is_written_when_the_database_is_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[NacreError]

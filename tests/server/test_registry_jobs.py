@@ -5,29 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from nacre.services.server import RunningServer
 from nacre.services.server.jobs import Job, Jobs
 from nacre.stores.activity import Activity
-from nacre.stores.catalog import Catalog, SqliteDatabase
+from nacre.stores.catalog import Catalog
 from nacre.stores.joblocks import JobLocks
-from nacre.stores.storage.local import FolderContents
 from nacre.words.errors import StoreError
 
 PATIENCE = 30
-
-
-@pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    with closing(
-        Catalog(SqliteDatabase(str(tmp_path / "registry.db")), FolderContents(lambda digest: None))
-    ) as made:
-        yield made
 
 
 class Counter:

@@ -54,11 +54,10 @@ def add(ldap: FakeLdap, name: str, password: str, *groups: str, number: str = ""
 
 
 @pytest.fixture
-def accounts(tmp_path: Path) -> Iterator[RegistryAccounts]:
-    with RegistryAccounts(str(tmp_path / "r"), "test") as found:
-        found.add_user("root", "correct horse", admin=True)
-        found.add_team("crew")
-        yield found
+def accounts(accounts: RegistryAccounts) -> RegistryAccounts:
+    accounts.add_user("root", "correct horse", admin=True)
+    accounts.add_team("crew")
+    return accounts
 
 
 def rules_for(ldap: FakeLdap, **more: Any) -> LdapRules:
@@ -70,9 +69,9 @@ def rules_for(ldap: FakeLdap, **more: Any) -> LdapRules:
 
 
 @pytest.fixture
-def site(tmp_path: Path, ldap: FakeLdap, accounts: RegistryAccounts) -> Iterator[Site]:
+def site(folder: str, ldap: FakeLdap, accounts: RegistryAccounts) -> Iterator[Site]:
     rules = RegistryRules(access=AccessRules(ldap=rules_for(ldap)))
-    with Site(str(tmp_path / "r"), rules=rules) as found:
+    with Site(folder, rules=rules) as found:
         yield found
 
 
@@ -93,15 +92,14 @@ def test_the_ways_in(site: Site, ldap: FakeLdap, accounts: RegistryAccounts) -> 
 
 
 def test_the_first_login_with_accounts_in_postgresql(
-    tmp_path: Path, ldap: FakeLdap, postgresql: PostgresServer
+    folder: str, ldap: FakeLdap, postgresql: PostgresServer
 ) -> None:
     """Nobody has told the registry yet that there is somebody new."""
-    root, url = str(tmp_path / "r"), postgresql.new_database()
-    RegistryStore(root, database=url).close()
-    with RegistryAccounts(root, "test") as accounts:
+    RegistryStore(folder, database=postgresql.new_database()).close()
+    with RegistryAccounts(folder, "test") as accounts:
         accounts.add_user("root", "correct horse", admin=True)
     rules = RegistryRules(access=AccessRules(ldap=rules_for(ldap)))
-    with Site(root, rules=rules) as site:
+    with Site(folder, rules=rules) as site:
         assert [status(site, name, "x") for name in ("alice", "bob")] == [401] * 2
         assert status(site, "alice", "wonderland") == status(site, "bob", "builder") == 200
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,6 @@ pytest.importorskip("sqlalchemy")
 from nacre.engine.accounts import RegistryAccounts
 from nacre.services.server import RunningServer
 from nacre.words.errors import Conflict, NacreError, Unsupported
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> str:
-    return str(tmp_path / "registry")
-
-
-@pytest.fixture
-def accounts(folder: str) -> Iterator[RegistryAccounts]:
-    with RegistryAccounts(folder, "test") as found:
-        yield found
 
 
 def test_a_registry_of_a_team(nacre: Any, tmp_path: Path, folder: str, accounts: RegistryAccounts) -> None:

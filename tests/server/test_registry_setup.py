@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -21,17 +20,6 @@ from nacre.words.errors import Conflict, NotFound
 from nacre.words.rules import AccessRules, RegistryRules
 
 SECRET = "correct horse"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> str:
-    return str(tmp_path / "registry")
-
-
-@pytest.fixture
-def accounts(folder: str) -> Iterator[RegistryAccounts]:
-    with RegistryAccounts(folder, "test") as found:
-        yield found
 
 
 @pytest.fixture

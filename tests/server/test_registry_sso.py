@@ -6,7 +6,6 @@ import base64
 import hashlib
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -33,22 +32,21 @@ def issuer() -> Iterator[FakeIssuer]:
 
 
 @pytest.fixture
-def accounts(tmp_path: Path) -> Iterator[RegistryAccounts]:
-    with RegistryAccounts(str(tmp_path / "r"), "test") as found:
-        found.add_user("root", "correct horse", admin=True)
-        found.add_team("crew")
-        yield found
+def accounts(accounts: RegistryAccounts) -> RegistryAccounts:
+    accounts.add_user("root", "correct horse", admin=True)
+    accounts.add_team("crew")
+    return accounts
 
 
 @pytest.fixture
-def site(tmp_path: Path, issuer: FakeIssuer, accounts: RegistryAccounts) -> Iterator[Site]:
+def site(folder: str, issuer: FakeIssuer, accounts: RegistryAccounts) -> Iterator[Site]:
     oidc = OidcRules(
         issuer=issuer.url, client="registry", secret="s3cret", teams=("staff=crew",), administrators=("ops",)
     )
     rules = RegistryRules(access=AccessRules(oidc=oidc))
     with (
         Client() as client,
-        Site(str(tmp_path / "r"), rules=rules, outgoing=Outgoing(partial(fetched, client))) as found,
+        Site(folder, rules=rules, outgoing=Outgoing(partial(fetched, client))) as found,
     ):
         yield found
 
@@ -187,17 +185,17 @@ def test_a_session_is_new_and_ends(site: Site, issuer: FakeIssuer, accounts: Reg
     assert signed_in(site, issuer, sub="2", preferred_username="bob").status == 403
 
 
-def test_an_issuer_that_cannot_be_asked(tmp_path: Path, accounts: RegistryAccounts) -> None:
+def test_an_issuer_that_cannot_be_asked(folder: str, accounts: RegistryAccounts) -> None:
     rules = RegistryRules(access=AccessRules(oidc=OidcRules(issuer="http://127.0.0.1:1", client="a")))
     with (
         Client() as client,
-        Site(str(tmp_path / "r"), rules=rules, outgoing=Outgoing(partial(fetched, client))) as site,
+        Site(folder, rules=rules, outgoing=Outgoing(partial(fetched, client))) as site,
     ):
         assert site.get("/-/oidc").status == 503
 
 
-def test_without_an_issuer_there_is_no_such_page(tmp_path: Path, accounts: RegistryAccounts) -> None:
-    with Site(str(tmp_path / "r")) as site:
+def test_without_an_issuer_there_is_no_such_page(folder: str, accounts: RegistryAccounts) -> None:
+    with Site(folder) as site:
         assert site.get("/-/oidc").status == site.get("/-/callback").status == 404
         assert "Single sign-on" not in site.get("/-/sign-in").words
 

@@ -12,14 +12,6 @@ from nacre.words import digest as digests
 from nacre.words.errors import RegistryError
 
 
-@pytest.fixture
-def catalog(tmp_path):
-    with closing(
-        Catalog(SqliteDatabase(str(tmp_path / "registry.db")), FolderContents(lambda digest: None))
-    ) as opened:
-        yield opened
-
-
 def begin(catalog, number, owner, *, busy=frozenset(), idle=3600.0):
     limits = UploadLimits(most=6, each=4, idle=idle)
     return catalog.begin_upload(f"u{number}", Upload("app", owner), limits, busy)
