@@ -1,0 +1,100 @@
+"""Indexes of layers and profiles that are attached to an image: to a sink, and found again at a source.
+
+    artifact   = manifest of type ARTIFACT, subject: the manifest of an image for one platform
+    its layers = *index ?profile                                  (`grammars.sideindex`)
+
+An image may have several artifacts, of several writers. Nobody vouches for them but who may write to the
+repository: what that means is for the reader to decide.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+from ...grammars.sideindex import ARTIFACT, INDEX, MAX_BLOB, PROFILE
+from ...ground.work.threads import in_parallel
+from ...words.errors import NacreError
+from ...words.oci import OCI_EMPTY, OCI_MANIFEST, Descriptor, Manifest, parse_document
+from ..model.source import Referring
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from threading import Event
+
+    from ...words.digest import Digest
+    from ...words.reference import Reference
+    from ..model.source import Sink, Source
+
+_CREATED = "org.opencontainers.image.created"
+_EMPTY = b"{}"
+_MOST = 8
+_AT_ONCE = 8
+
+
+def attach(
+    sink: Sink, subject: Descriptor, blobs: Sequence[tuple[Descriptor, bytes]], created: str = ""
+) -> Digest:
+    """Attach blobs to the manifest `subject` of a sink; the digest of the artifact that names them.
+
+    `created` is a time by RFC 3339: of several profiles the newest counts. Raises RegistryError.
+    """
+    config = Descriptor.of(_EMPTY, OCI_EMPTY)
+
+    def send(blob: tuple[Descriptor, bytes], _stop: Event) -> None:
+        descriptor, data = blob
+        if not sink.has(descriptor):
+            sink.put(descriptor, lambda: BytesIO(data))
+
+    in_parallel(send, [(config, _EMPTY), *blobs], _AT_ONCE)
+    manifest = Manifest(
+        OCI_MANIFEST, config, tuple(descriptor for descriptor, _ in blobs),
+        ((_CREATED, created),) if created else (),
+        Descriptor(subject.media_type, subject.digest, subject.size), ARTIFACT,
+    )  # fmt: skip
+    data = manifest.encode()
+    artifact = Descriptor.of(data, OCI_MANIFEST)
+    sink.put_manifest(artifact.digest, data, OCI_MANIFEST)
+    return artifact.digest
+
+
+def attached(source: Source, reference: Reference, digest: Digest) -> list[Descriptor]:
+    """The indexes and profiles of the image with a manifest's digest; those of the newest artifact first.
+
+    None where the source does not know, or something is wrong: the image can do without.
+    """
+    if not isinstance(source, Referring):
+        return []
+    try:
+        listed = source.referrers(digest, ARTIFACT)
+    except NacreError:
+        return []
+    found: dict[int, Manifest] = {}
+    newest = sorted(listed, key=_created, reverse=True)[:_MOST]
+
+    def read(number: int, _stop: Event) -> None:
+        manifest = _artifact(source, reference.replace(tag="", digest=newest[number].digest), digest)
+        if manifest is not None:
+            found[number] = manifest
+
+    in_parallel(read, range(len(newest)), _AT_ONCE)
+    return [layer for _, manifest in sorted(found.items()) for layer in manifest.layers if _is_known(layer)]
+
+
+def _created(artifact: Descriptor) -> str:
+    return dict(artifact.annotations).get(_CREATED, "")
+
+
+def _artifact(source: Source, reference: Reference, subject: Digest) -> Manifest | None:
+    try:
+        descriptor, data = source.resolve(reference)
+        document = parse_document(data, descriptor.media_type)
+    except NacreError:
+        return None
+    is_one = isinstance(document, Manifest) and document.artifact_type == ARTIFACT
+    is_its = document.subject is not None and document.subject.digest == subject
+    return document if is_one and is_its and isinstance(document, Manifest) else None
+
+
+def _is_known(layer: Descriptor) -> bool:
+    return layer.media_type in (INDEX, PROFILE) and layer.size <= MAX_BLOB and layer.digest.is_known
