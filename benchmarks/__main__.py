@@ -70,9 +70,14 @@ def _measure(scenario: Scenario, bench: Bench, rounds: int) -> tuple[str, Any]:
         return weights(scenario.question, found), dict(found)
     cases = list(scenario.cases(bench))
     with Steady(bench.scratch) as steady:
-        measure(cases, min(rounds, scenario.most), scenario.warm, steady.reach)
+        ready = _nothing if scenario.unit else steady.reach
+        measure(cases, min(rounds, scenario.most), scenario.warm, ready)
     skipped = {case.name: case.skipped for case in cases if case.skipped}
-    return table(scenario.question, rows(cases), skipped), timed(rows(cases), skipped)
+    return table(scenario.question, rows(cases), skipped, scenario.unit), timed(rows(cases), skipped)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _arguments() -> argparse.Namespace:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import resource
 import signal
 import statistics
@@ -63,7 +64,8 @@ class Case:
     a fresh folder, say. Folders must not be removed between rounds: on ext4 without a journal that makes
     creating files ten times slower for five minutes. `user` (uid and gid) runs it as somebody else.
     `daemon` is the process that does the work, if it is not the command itself. `base` names the case that it
-    is compared with; the first where there is none.
+    is compared with; the first where there is none. With `count` the command makes so many requests of
+    `daemon`, and its own CPU and memory do not count.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Case:
     samples: list[Sample] = field(default_factory=list)
     skipped: str = ""
     base: str = ""
+    count: int = 0
 
     def run(self, number: int, ready: Callable[[], object]) -> Sample:
         """Run once, from a fresh start to the end of the process; `ready` is called last before that."""
@@ -106,8 +109,10 @@ class Case:
         if code:
             said = os.pread(error, 2000, 0).decode(errors="replace").strip()
             raise Skip(f"{' '.join(words)} ended with {code}: {said[-300:]}")
-        cpu = usage.ru_utime + usage.ru_stime + cpu_of(self.daemon) - before
-        return Sample(wall, cpu, usage.ru_maxrss * 1024)
+        served = cpu_of(self.daemon) - before
+        if self.count:
+            return Sample(wall, served, resident(self.daemon))
+        return Sample(wall, usage.ru_utime + usage.ru_stime + served, usage.ru_maxrss * 1024)
 
 
 def cpu_of(daemon: int) -> float:
@@ -128,6 +133,12 @@ def cpu_of(daemon: int) -> float:
     return sum(ticks.get(pid, 0) for pid in found) / os.sysconf("SC_CLK_TCK")
 
 
+def resident(process: int) -> int:
+    """Bytes of memory that a process has now."""
+    found = re.search(r"^VmRSS:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text(), re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
+
+
 class Scenario:
     """A question to measure. `cases(bench)` sets everything up and says what to run, ours first."""
 
@@ -137,6 +148,8 @@ class Scenario:
     """Rounds before the first that counts."""
     most = 1000
     """Rounds at the most, however many were asked for."""
+    unit = ""
+    """What is counted where cases have a `count`; then the table has rates, and nothing is made steady."""
 
     def cases(self, bench: Any) -> Iterable[Case]:
         """Set up; may raise Skip. Runs once."""
@@ -153,7 +166,10 @@ class Weighed(Scenario):
 
 @dataclass
 class Row:
-    """Medians of one case, in milliseconds and megabytes; `ratio` is how many times slower than ours."""
+    """Medians of one case, in milliseconds and megabytes; `ratio` is how many times slower than ours.
+
+    With a `count` the ratio, and `cpu_ratio`, are those of one request.
+    """
 
     case: str
     median: float
@@ -162,6 +178,8 @@ class Row:
     cpu: float
     peak: float
     ratio: float
+    count: int = 0
+    cpu_ratio: float = 0.0
 
 
 def measure(cases: Sequence[Case], rounds: int, warm: int, ready: Callable[[], object]) -> None:
@@ -186,31 +204,54 @@ def measure(cases: Sequence[Case], rounds: int, warm: int, ready: Callable[[], o
 def rows(cases: Sequence[Case]) -> list[Row]:
     """One row for each case that ran to the end."""
     ran = [case for case in cases if case.samples and not case.skipped]
-    medians = {case.name: statistics.median(sample.wall for sample in case.samples) for case in ran}
-    return [_row(case, medians[case.name], medians.get(case.base, medians[ran[0].name])) for case in ran]
+    known = {case.name: case for case in ran}
+    return [_row(case, known.get(case.base, ran[0])) for case in ran]
 
 
-def _row(case: Case, median: float, base: float) -> Row:
+def _row(case: Case, base: Case) -> Row:
     walls = sorted(sample.wall for sample in case.samples)
-    cpu = statistics.median(sample.cpu for sample in case.samples)
+    (wall, cpu), (base_wall, base_cpu) = _medians(case), _medians(base)
+    each = (base.count or 1) / (case.count or 1)
     peak = max(sample.peak for sample in case.samples)
-    return Row(case.name, median * 1e3, walls[0] * 1e3, walls[-1] * 1e3, cpu * 1e3, peak / 1e6, median / base)
+    row = Row(case.name, wall * 1e3, walls[0] * 1e3, walls[-1] * 1e3, cpu * 1e3, peak / 1e6, 0.0, case.count)
+    row.ratio, row.cpu_ratio = wall / base_wall * each, cpu / base_cpu * each if base_cpu else 0.0
+    return row
 
 
-def table(title: str, lines: Sequence[Row], skipped: Mapping[str, str]) -> str:
-    """As text, with what was skipped and why."""
-    head = ("", "median ms", "min", "max", "cpu ms", "peak MB", "times ours")
-    cells = [
-        (row.case, f"{row.median:.1f}", f"{row.lowest:.1f}", f"{row.highest:.1f}", f"{row.cpu:.1f}",
-         f"{row.peak:.0f}", f"{row.ratio:.2f}")
-        for row in lines
-    ]  # fmt: skip
+def _medians(case: Case) -> tuple[float, float]:
+    """Seconds on the wall and of CPU."""
+    return statistics.median(s.wall for s in case.samples), statistics.median(s.cpu for s in case.samples)
+
+
+def table(title: str, lines: Sequence[Row], skipped: Mapping[str, str], unit: str = "") -> str:
+    """As text, with what was skipped and why; rates where there is a `unit`."""
+    head, cells = _rates(lines, unit) if unit else _times(lines)
     widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
     text = [title]
     for line in (head, *cells):
         text.append("  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip())
     text += [f"skipped {name}: {reason}" for name, reason in skipped.items()]
     return "\n".join(text)
+
+
+def _times(lines: Sequence[Row]) -> tuple[Sequence[str], list[Sequence[str]]]:
+    """Head and cells."""
+    head = ("", "median ms", "min", "max", "cpu ms", "peak MB", "times ours")
+    return head, [
+        (row.case, f"{row.median:.1f}", f"{row.lowest:.1f}", f"{row.highest:.1f}", f"{row.cpu:.1f}",
+         f"{row.peak:.0f}", f"{row.ratio:.2f}")
+        for row in lines
+    ]  # fmt: skip
+
+
+def _rates(lines: Sequence[Row], unit: str) -> tuple[Sequence[str], list[Sequence[str]]]:
+    ratios = ("time, times ours", "cpu, times ours")
+    head = ("", f"{unit}/s", "min", "max", "cpu µs each", "resident MB", *ratios)
+    return head, [
+        (row.case, *(f"{row.count / ms * 1e3:.0f}" for ms in (row.median, row.highest, row.lowest)),
+         f"{row.cpu / row.count * 1e3:.0f}", f"{row.peak:.0f}", f"{row.ratio:.2f}", f"{row.cpu_ratio:.2f}")
+        for row in lines
+    ]  # fmt: skip
 
 
 def weights(title: str, found: Sequence[tuple[str, int | str]]) -> str:

@@ -109,7 +109,7 @@ def _install(scratch: Path, python: str = sys.executable) -> str:
     venv = scratch / "venv"
     subprocess.run([python, "-m", "venv", str(venv)], check=True)
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    subprocess.run([venv / "bin/pip", "install", "-q", f"{ROOT}[python]"], check=True, env=env)
+    subprocess.run([venv / "bin/pip", "install", "-q", f"{ROOT}[python,registry]"], check=True, env=env)
     return str(venv / "bin/nacre")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from . import builds, disk, growth, largebuilds, networks, projects, transfers, usernetworks, wires
+from . import builds, disk, growth, largebuilds, networks, projects, serving, transfers, usernetworks, wires
 from .bench import Bench
 from .harness import Case, Scenario
 from .peers import BASE
@@ -41,5 +41,6 @@ SCENARIOS: dict[str, Scenario] = {
         *wires.SCENARIOS,
         *disk.SCENARIOS,
         *growth.SCENARIOS,
+        *serving.SCENARIOS,
     )
 }
