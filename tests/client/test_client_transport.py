@@ -15,13 +15,14 @@ from fakeregistry import Exchange, FakeRegistry
 from urllib3 import exceptions
 
 from nacre.grammars.config import MirrorSettings, RegistrySection, Settings
+from nacre.ground.work.throttle import Throttle
 from nacre.images.model.source import ForkSafe
 from nacre.services.client import Client, Policy, TransportLimits
 from nacre.services.client.hosts import HostEndpoint, candidates
 from nacre.services.client.proxies import is_direct, proxy_for
 from nacre.services.client.retry import Retry, Transient, retry_after
 from nacre.services.client.session import redirected
-from nacre.services.client.throttle import Grain, Throttle, Throttles, piece
+from nacre.services.client.throttle import Grain, Throttles, piece
 from nacre.services.client.transport import Request, Special, Transport, tls_context, translated
 from nacre.words.errors import (
     InvalidName,

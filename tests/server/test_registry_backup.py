@@ -23,7 +23,7 @@ from nacre.services.server.documents import read as parse
 from nacre.stores.accounts.administration import Administration
 from nacre.stores.backup import BackupReport, RegistryBackup
 from nacre.stores.copying import content_path
-from nacre.stores.integrity import RegistryReport
+from nacre.stores.integrity import CheckOptions, RegistryReport
 from nacre.stores.registry import RegistryStore, catalog_of, checked
 from nacre.stores.restoring import RegistryRestore
 from nacre.words.digest import Digest
@@ -86,7 +86,7 @@ def push(store: RegistryStore, make: Any) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> str:
+def saved(tmp_path: Path) -> str:
     return str(tmp_path / "backup")
 
 
@@ -95,14 +95,14 @@ def new(tmp_path: Path) -> str:
     return str(tmp_path / "restored")
 
 
-def backup(root: str, folder: str, **how: Any) -> BackupReport:
+def backup(root: str, saved: str, **how: Any) -> BackupReport:
     with closing(catalog_of(root)) as catalog:
-        return RegistryBackup(catalog, root, folder, **how).run()
+        return RegistryBackup(catalog, root, saved, **how).run()
 
 
-def restore(folder: str, root: str) -> RegistryReport:
-    RegistryRestore(folder, root).run()
-    return checked(root, parse, StorageRules(), read=True, sparse=False, progress=None)
+def restore(saved: str, root: str) -> RegistryReport:
+    RegistryRestore(saved, root).run()
+    return checked(root, parse, StorageRules(), CheckOptions(read=True))
 
 
 def without_links(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,14 +132,14 @@ class Meanwhile(NullProgress):
         pass
 
 
-def test_all_comes_back(serving: RunningServer, api: Any, api_of: Any, folder: str, new: str) -> None:
+def test_all_comes_back(serving: RunningServer, api: Any, api_of: Any, saved: str, new: str) -> None:
     image = api.push_image("team/app", "1")
     api.push_image("team/app", "2", b"other")
     api("DELETE", "team/app/manifests/2")
     api.begin("team/app")
-    report = backup(serving.registry.state.store.root, folder)
+    report = backup(serving.registry.state.store.root, saved)
     assert report == (1, 2, 4, report.bytes, 6, 0, 0, ())
-    assert restore(folder, new).damaged == ()
+    assert restore(saved, new).damaged == ()
     with RunningServer(new) as other:
         restored, catalog = api_of(other.url), other.registry.state.catalog
         assert restored("GET", "team/app/manifests/1").body == image.data
@@ -147,29 +147,29 @@ def test_all_comes_back(serving: RunningServer, api: Any, api_of: Any, folder: s
         assert catalog.listed("SELECT count(*) FROM uploads") == [(0,)]
         assert catalog.listed("SELECT tag FROM removed WHERE kind = 'tag'") == [("2",)]
         restored.push_image("team/app", "3", b"newer")
-    assert oct(os.stat(folder).st_mode & 0o777) == "0o700"
+    assert oct(os.stat(saved).st_mode & 0o777) == "0o700"
 
 
-def test_accounts_come_back(root: str, folder: str, new: str) -> None:
+def test_accounts_come_back(root: str, saved: str, new: str) -> None:
     RegistryStore(root).close()
     with closing(Administration(f"{root}/registry.db", "test")) as accounts:
         accounts.users.add("ann", "", administrator=True)
-    backup(root, folder)
-    restore(folder, new)
+    backup(root, saved)
+    restore(saved, new)
     with closing(Administration(f"{new}/registry.db", "test")) as accounts:
         assert [each.name for each in accounts.users.list()] == ["ann"]
 
 
-def test_only_what_is_new(push: Any, make: Any, store: RegistryStore, root: str, folder: str) -> None:
+def test_only_what_is_new(push: Any, make: Any, store: RegistryStore, root: str, saved: str) -> None:
     """And what nothing needs any more goes."""
     first = push("app", "1", b"first")
-    assert backup(root, folder).added == 3
+    assert backup(root, saved).added == 3
     push("app", "2", b"second")
-    assert backup(root, folder)[4:7] == (3, 0, 0)
-    assert backup(root, folder)[4:7] == (0, 0, 0)
+    assert backup(root, saved)[4:7] == (3, 0, 0)
+    assert backup(root, saved)[4:7] == (0, 0, 0)
     _purge(store, "app", first.digest, make.digest(first.layer), make.digest(first.config))
-    assert backup(root, folder)[4:7] == (0, 0, 3)
-    assert sum(len(files) for _, _, files in os.walk(f"{folder}/blobs")) == 3
+    assert backup(root, saved)[4:7] == (0, 0, 3)
+    assert sum(len(files) for _, _, files in os.walk(f"{saved}/blobs")) == 3
 
 
 def _purge(store: RegistryStore, name: str, manifest: str, *blobs: str) -> None:
@@ -181,7 +181,7 @@ def _purge(store: RegistryStore, name: str, manifest: str, *blobs: str) -> None:
 
 
 def test_what_is_collected_meanwhile(
-    push: Any, make: Any, store: RegistryStore, root: str, folder: str, new: str
+    push: Any, make: Any, store: RegistryStore, root: str, saved: str, new: str
 ) -> None:
     """The names are taken once more, without it and with what was pushed."""
     old = push("app", "old", b"old")
@@ -190,13 +190,13 @@ def test_what_is_collected_meanwhile(
         _purge(store, "app", old.digest, make.digest(old.layer), make.digest(old.config))
         push("app", "new", b"new")
 
-    assert backup(root, folder, progress=Meanwhile(collect)).damaged == ()
-    assert restore(folder, new)[1:] == (1, 2, pytest.approx(1, abs=1 << 20), (), ())
+    assert backup(root, saved, progress=Meanwhile(collect)).damaged == ()
+    assert restore(saved, new)[1:] == (1, 2, pytest.approx(1, abs=1 << 20), (), ())
     with closing(catalog_of(new)) as catalog:
         assert catalog.tags("app", "", 10) == ["new"]
 
 
-def test_pushes_go_on(push: Any, root: str, folder: str, tmp_path: Path) -> None:
+def test_pushes_go_on(push: Any, root: str, saved: str, tmp_path: Path) -> None:
     """Each backup is whole, whenever it was made."""
     over = threading.Event()
 
@@ -209,8 +209,8 @@ def test_pushes_go_on(push: Any, root: str, folder: str, tmp_path: Path) -> None
     pushing = threading.Thread(target=go_on)
     pushing.start()
     try:
-        found = [backup(root, folder) for _ in range(6)]
-        report = restore(folder, str(tmp_path / "restored"))
+        found = [backup(root, saved) for _ in range(6)]
+        report = restore(saved, str(tmp_path / "restored"))
     finally:
         over.set()
         pushing.join()
@@ -218,32 +218,32 @@ def test_pushes_go_on(push: Any, root: str, folder: str, tmp_path: Path) -> None
     assert (report.damaged, report.unneeded, report.manifests) == ((), (), found[-1].manifests)
 
 
-def test_killed(push: Any, root: str, folder: str, tmp_path: Path) -> None:
+def test_killed(push: Any, root: str, saved: str, tmp_path: Path) -> None:
     """Wherever that is: the earlier backup is whole, and the next one goes on."""
     push("app", "1", b"first")
-    backup(root, folder)
+    backup(root, saved)
     push("app", "2", b"second")
     for number in (2, 3):  # between two blobs, and before the names get theirs
-        _kill("backup", number, root, folder)
+        _kill("backup", number, root, saved)
         new = str(tmp_path / f"restored{number}")
-        assert restore(folder, new).damaged == ()
+        assert restore(saved, new).damaged == ()
         with closing(catalog_of(new)) as catalog:
             assert catalog.tags("app", "", 10) == ["1"]
-    assert backup(root, folder).manifests == 2
-    assert sorted(os.listdir(folder)) == ["blobs", "catalog.db", "lock", "registry-backup.json"]
+    assert backup(root, saved).manifests == 2
+    assert sorted(os.listdir(saved)) == ["blobs", "catalog.db", "lock", "registry-backup.json"]
 
 
-def test_a_restore_that_was_killed(push: Any, root: str, folder: str, new: str) -> None:
+def test_a_restore_that_was_killed(push: Any, root: str, saved: str, new: str) -> None:
     """Nobody serves what is there, and the next one goes on."""
     push("app", "1")
-    backup(root, folder)
-    _kill("restore", 5, folder, new)
+    backup(root, saved)
+    _kill("restore", 5, saved, new)
     with pytest.raises(Conflict, match="not restored yet"):
         RegistryStore(new)
-    assert restore(folder, new)[:2] == (1, 1)
+    assert restore(saved, new)[:2] == (1, 1)
     assert not [name for name in os.listdir(new) if name.startswith((".new", "restoring"))]
     with pytest.raises(Conflict, match="not empty"):
-        restore(folder, new)
+        restore(saved, new)
 
 
 def _kill(what: str, number: int, source: str, target: str) -> None:
@@ -252,7 +252,7 @@ def _kill(what: str, number: int, source: str, target: str) -> None:
 
 
 def test_damage(
-    monkeypatch: pytest.MonkeyPatch, push: Any, make: Any, root: str, folder: str, new: str
+    monkeypatch: pytest.MonkeyPatch, push: Any, make: Any, root: str, saved: str, new: str
 ) -> None:
     """It is named, and takes nothing that an earlier backup has."""
     image, other = push("app", "1"), push("web", "1", b"other")
@@ -261,14 +261,14 @@ def test_damage(
     _spoil(root, layer, b"x" * len(image.layer))
     without_links(monkeypatch)
     lost = (config, "is missing")
-    report = backup(root, folder)
+    report = backup(root, saved)
     assert set(report.damaged) == {lost, (layer, "has other content than its digest says")}
     assert report.copied == report.bytes - len(image.layer) - len(other.config)
     _spoil(root, layer, image.layer)
-    assert backup(root, folder).damaged == (lost,)
+    assert backup(root, saved).damaged == (lost,)
     _spoil(root, layer, None)
-    assert backup(root, folder, read=True).damaged == (lost,)
-    found = restore(folder, new).damaged
+    assert backup(root, saved, read=True).damaged == (lost,)
+    found = restore(saved, new).damaged
     assert [(name, each.part) for each in found for name in each.names] == [("web:1", config)]
 
 
@@ -280,64 +280,64 @@ def _spoil(root: str, digest: str, data: bytes | None) -> None:
         Path(path).write_bytes(data)
 
 
-def test_damage_of_the_backup(push: Any, make: Any, root: str, folder: str, tmp_path: Path) -> None:
+def test_damage_of_the_backup(push: Any, make: Any, root: str, saved: str, tmp_path: Path) -> None:
     """It is not restored; `read` finds and mends it."""
     image = push("app", "1")
     layer = make.digest(image.layer)
-    backup(root, folder)
-    _spoil(folder, layer, b"x" * len(image.layer))
-    assert [each.part for each in restore(folder, str(tmp_path / "a")).damaged] == [layer]
-    assert backup(root, folder).added == 0
-    assert backup(root, folder, read=True).added == 1
-    assert restore(folder, str(tmp_path / "b")).damaged == ()
-    Path(folder, "catalog.db").write_bytes(b"x" * 5000)
+    backup(root, saved)
+    _spoil(saved, layer, b"x" * len(image.layer))
+    assert [each.part for each in restore(saved, str(tmp_path / "a")).damaged] == [layer]
+    assert backup(root, saved).added == 0
+    assert backup(root, saved, read=True).added == 1
+    assert restore(saved, str(tmp_path / "b")).damaged == ()
+    Path(saved, "catalog.db").write_bytes(b"x" * 5000)
     with pytest.raises(Exception, match="not a database"):
-        restore(folder, str(tmp_path / "c"))
+        restore(saved, str(tmp_path / "c"))
 
 
 def test_what_is_no_place_for_a_backup(
-    store: RegistryStore, root: str, folder: str, new: str, tmp_path: Path
+    store: RegistryStore, root: str, saved: str, new: str, tmp_path: Path
 ) -> None:
     with pytest.raises(NotFound, match="no backup"):
         restore(str(tmp_path), new)
     with pytest.raises(Conflict, match="neither empty nor a backup"):
         backup(root, str(tmp_path))
-    backup(root, folder)
+    backup(root, saved)
     RegistryStore(new).close()
     with pytest.raises(Conflict, match="holds the backup of"):
-        backup(new, folder)
+        backup(new, saved)
 
     def again() -> None:
         with pytest.raises(Conflict, match="another process"):
-            backup(root, folder)
+            backup(root, saved)
 
-    backup(root, folder, progress=Meanwhile(again))
+    backup(root, saved, progress=Meanwhile(again))
 
 
-def test_by_command(nacre: Any, push: Any, make: Any, root: str, folder: str, new: str) -> None:
+def test_by_command(nacre: Any, push: Any, make: Any, root: str, saved: str, new: str) -> None:
     image = push("app", "1")
-    done = nacre("registry", "backup", folder, "--root", root)
+    done = nacre("registry", "backup", saved, "--root", root)
     assert done.lines[0].startswith("Backed up 1 repositories, 1 manifests, 2 blobs, ")
-    _spoil(folder, make.digest(image.layer), None)
-    done = nacre("registry", "restore", folder, "--root", new, check=False)
+    _spoil(saved, make.digest(image.layer), None)
+    done = nacre("registry", "restore", saved, "--root", new, check=False)
     assert (done.code, done.lines[-1]) == (1, "1 damaged")
     _spoil(root, make.digest(image.layer), None)
-    done = nacre("registry", "backup", folder, "--root", root, "--format", "json", check=False)
+    done = nacre("registry", "backup", saved, "--root", root, "--format", "json", check=False)
     found = json.loads(done.out)
     assert (done.code, found["Repositories"], found["Added"], len(found["Damaged"])) == (1, 1, 0, 1)
 
 
-def test_servers_have_their_own_ways(folder: str, new: str) -> None:
+def test_servers_have_their_own_ways(saved: str, new: str) -> None:
     RegistryStore(new).close()
     with closing(catalog_of(new)) as catalog:
         catalog.change(lambda db: db.execute("INSERT INTO bucket VALUES ('b', 0)"))
-    with Engine(Config(f"{folder}-store")) as engine:
+    with Engine(Config(f"{saved}-store")) as engine:
         with pytest.raises(Unsupported, match="object storage"):
-            engine.registries.backup(folder, new)
+            engine.registries.backup(saved, new)
         os.unlink(f"{new}/registry.db")
         with pytest.raises(Conflict, match="is no registry"):
-            engine.registries.backup(folder, new)
+            engine.registries.backup(saved, new)
         Path(new, "registry.database").write_text("postgresql://db/registry\n1\n")
         with pytest.raises(Unsupported, match="PostgreSQL"):
-            engine.registries.backup(folder, new)
-    assert not os.path.exists(folder)
+            engine.registries.backup(saved, new)
+    assert not os.path.exists(saved)

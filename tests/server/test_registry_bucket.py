@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
@@ -13,14 +14,19 @@ from urllib.request import urlopen
 import pytest
 from s3server import BadProxy, S3Server, serving_s3
 
+from nacre.ground.work.throttle import Throttle
 from nacre.services.server import RunningServer
 from nacre.services.server.documents import read as parse
+from nacre.stores.integrity import CheckOptions
 from nacre.stores.registry import catalog_of, checked
+from nacre.stores.scrub import DamagedContent, Scrubber
 from nacre.stores.storage.bucket import Bucket
-from nacre.words.errors import Conflict
-from nacre.words.rules import GarbageRules, RegistryRules, StorageRules
+from nacre.words.digest import Digest
+from nacre.words.errors import Conflict, Unavailable
+from nacre.words.rules import GarbageRules, RegistryRules, ScrubRules, StorageRules
 
 LARGE = os.urandom(9 << 20)
+FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 DOWN = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -69,16 +75,113 @@ def test_an_image_is_pushed_pulled_and_deleted(api, s3, make):
 
 def test_it_is_proven_that_all_can_be_pulled(api, s3, storage, tmp_path, make):
     image = api.push_image("app", "1")
-    look = partial(checked, str(tmp_path / "r"), parse, storage, sparse=False, progress=None)
-    assert look(read=True)[1:3] == (1, 2)
-    assert look(read=True).damaged == ()
+    read, seen = CheckOptions(read=True), CheckOptions()
+    look = partial(checked, str(tmp_path / "r"), parse, storage)
+    assert look(read)[1:3] == (1, 2)
+    assert look(read).damaged == ()
     with closing(catalog_of(str(tmp_path / "r"))) as catalog:
         ((key,),) = catalog.listed("SELECT key FROM contents WHERE digest = ?", make.digest(image.layer))
     Bucket(storage).put(key, bytes(len(image.layer)))
-    (damaged,) = look(read=True).damaged
+    (damaged,) = look(read).damaged
     assert (damaged.names, damaged.part) == (["app:1"], make.digest(image.layer))
+    (changed,) = look(seen).damaged
+    assert (changed.part, changed.problem) == (make.digest(image.layer), "was changed in the bucket")
+    Bucket(storage).put(key, b"short")
+    assert look(seen).damaged[0].problem == f"has 5 of {len(image.layer)} bytes"
+    Bucket(storage).remove([key])
+    assert look(seen).damaged[0].problem == "is missing"
     with pytest.raises(Conflict, match="in object storage"):
-        checked(str(tmp_path / "r"), parse, StorageRules(), read=False, sparse=False, progress=None)
+        checked(str(tmp_path / "r"), parse, StorageRules(), seen)
+
+
+def test_a_check_keeps_to_a_rate(api, storage, tmp_path, monkeypatch):
+    api.push_image("app", "1", os.urandom(300_000))
+    waited = []
+    slow = partial(Throttle, clock=lambda: 0.0, sleep=waited.append)
+    monkeypatch.setattr("nacre.stores.integrity.Throttle", slow)
+    options = CheckOptions(read=True, rate=100_000)
+    assert checked(str(tmp_path / "r"), parse, storage, options).damaged == ()
+    assert max(waited) > (300_000 + 2 * 65536) / 100_000, "requests count as well"
+
+
+def scrubbed(serving: RunningServer) -> list[DamagedContent]:
+    """All of it, once."""
+    state = serving.registry.state
+    scrubber = Scrubber(state.catalog, state.storage, ScrubRules(interval=0.001))
+    found = []
+    while True:
+        last = list(scrubber.steps())[-1]
+        found += last
+        if not scrubber.position().digest:
+            return found
+
+
+@pytest.fixture
+def running(storage: StorageRules, tmp_path: Path, log: list[str]) -> Iterator[RunningServer]:
+    rules = RegistryRules(storage=storage, scrub=ScrubRules(interval=0.001, rate=1 << 40))
+    with RunningServer(str(tmp_path / "scrubbed"), rules=rules, log=log.append) as serving:
+        yield serving
+
+
+def key_of(serving: RunningServer, digest: str) -> str:
+    ((key,),) = serving.registry.state.catalog.listed("SELECT key FROM contents WHERE digest = ?", digest)
+    return str(key)
+
+
+def test_what_rots_or_goes_in_the_bucket_is_set_aside(running, api_of, storage, make):
+    api = api_of(running.url)
+    rotten, gone = api.push_image("app", "1", LARGE), api.push_image("app", "2", b"other")
+    assert scrubbed(running) == []
+    bad, lost = make.digest(rotten.layer), make.digest(gone.layer)
+    bucket, key = Bucket(storage), key_of(running, bad)
+    tag = bucket.put(key, bytes(len(rotten.layer)))
+    catalog = running.registry.state.catalog
+    catalog.change(lambda db: db.execute("UPDATE contents SET tag = ? WHERE key = ?", (tag, key)))
+    bucket.remove([key_of(running, lost)])
+    assert sorted(scrubbed(running)) == sorted([(bad, ("app:1",), ""), (lost, ("app:2",), "")])
+    assert {api("GET", f"app/blobs/{digest}").status for digest in (bad, lost)} == {404}
+    assert scrubbed(running) == []
+    for image in (rotten, gone):
+        api.push_blob("app", image.layer)
+        assert api("GET", f"app/blobs/{make.digest(image.layer)}").body == image.layer
+
+
+def test_the_registry_scrubs_its_bucket_by_itself(running, api_of, storage, make, log):
+    image = api_of(running.url).push_image("app", "1")
+    layer = make.digest(image.layer)
+    Bucket(storage).remove([key_of(running, layer)])
+    deadline = time.monotonic() + 30
+    while not log:
+        running.registry.jobs.wake("scrub")
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert log == [f"error: {layer} is damaged and was set aside: push again app:1"]
+
+
+def test_an_object_that_cannot_be_read_does_not_stop_the_scrub(running, api_of, proxy, make):
+    api = api_of(running.url)
+    image, other = api.push_image("app", "1"), api.push_image("app", "2", b"other")
+    key = key_of(running, make.digest(image.layer))
+    proxy.trouble = lambda line: FORBIDDEN if key in line else None
+    (found,) = scrubbed(running)
+    assert (found.digest, found.users) == (make.digest(image.layer), ("app:1",))
+    assert "refuses our credentials" in found.unreadable
+    proxy.trouble = lambda line: FORBIDDEN
+    with pytest.raises(Unavailable):
+        scrubbed(running)
+    proxy.trouble = lambda line: None
+    assert scrubbed(running) == []
+    assert api("GET", f"app/blobs/{make.digest(other.layer)}").status == 200
+
+
+def test_what_is_pushed_while_a_damaged_object_is_judged_stays(running, api_of, storage, make):
+    api = api_of(running.url)
+    image = api.push_image("app", "1")
+    place = running.registry.state.storage
+    before = place.locate(Digest(make.digest(image.layer)), len(image.layer))
+    api.push_blob("app", image.layer)
+    place.reject(before.digest, before.key)
+    assert api("GET", f"app/blobs/{make.digest(image.layer)}").status == 200
 
 
 def test_a_registry_whose_bucket_is_gone_is_not_ready(api, s3, storage):

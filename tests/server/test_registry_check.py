@@ -14,7 +14,7 @@ import pytest
 from nacre.services.server import RunningServer
 from nacre.services.server.documents import read as parse
 from nacre.stores.catalog import Catalog, SqliteDatabase
-from nacre.stores.integrity import ContentFiles, IntegrityCheck, RegistryReport
+from nacre.stores.integrity import CheckOptions, ContentFiles, IntegrityCheck, RegistryReport
 from nacre.words.digest import Digest
 from nacre.words.oci import OCI_INDEX, OCI_MANIFEST
 
@@ -26,7 +26,7 @@ def root(serving: RunningServer) -> str:
 
 def look(serving: RunningServer, **how: bool) -> RegistryReport:
     state = serving.registry.state
-    return IntegrityCheck(state.catalog, ContentFiles(state.store.root), parse, **how).run()
+    return IntegrityCheck(state.catalog, ContentFiles(state.store.root), parse, CheckOptions(**how)).run()
 
 
 def problems(report: RegistryReport) -> list[tuple[str, str, str]]:

@@ -81,12 +81,15 @@ def _collect(context: Context, args: Args) -> int:
 
 def _check(context: Context, args: Args) -> int:
     """A line for each damaged part of a manifest; 1 when there is one."""
+    from ..words.sizes import read_size
+
     flags = {"root": args.root} if args.root else {}
     config = context.engine.registries.configure(args.config, variables=context.environment, flags=flags)
     with context.progress(quiet=bool(args.format)) as progress:
         report = context.engine.registries.check(
-            config.folder, config.rules.storage, read=args.read, sparse=args.sparse, progress=progress
-        )
+            config.folder, config.rules.storage, read=args.read, sparse=args.sparse,
+            rate=read_size(args.rate) if args.rate else 0, progress=progress,
+        )  # fmt: skip
     if args.format:
         inspect_one(context, _document(report, read=args.read), args.format)
     else:
@@ -261,6 +264,8 @@ CHECK = Command(
     options=(
         text("--config", "The configuration that says where content is", type="path"),
         _FORMAT,
+        text("--rate", "Read no more than this in a second; a request to a bucket counts as 64KiB",
+             type="size"),
         flag("--read", "Read all content and hash it"),
         ROOT,
         _SPARSE,

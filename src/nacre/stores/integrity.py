@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..ground.files import os_errors
 from ..ground.work.threads import in_parallel
+from ..ground.work.throttle import Throttle
 from ..words.digest import Digest, Verifier
 from ..words.errors import ContentError, NotFound, RegistryError, StoreError
 from ..words.progress import NullProgress
@@ -28,11 +29,15 @@ if TYPE_CHECKING:
 
     from ..words.progress import Progress
     from .catalog import Catalog, Document
-    from .storage import Storage
+    from .storage.objects import ObjectStorage
 
 _PIECE = 1 << 20
 _OTHER = "has other content than its digest says"
 _AT_ONCE = 500
+_REQUEST = 64 << 10
+"""Bytes as which a request to a bucket counts."""
+_AWAY = 16
+"""Threads for content in a bucket: they wait more than they work."""
 _MOST_ABOVE = 1000
 """Indexes that are looked through for the tags by which a manifest is known."""
 _MANIFESTS = """
@@ -80,6 +85,9 @@ class RegistryReport(NamedTuple):
 class ContentFiles:
     """The content of a registry in the folder `root`, as it is on the disk."""
 
+    cost, threads = 0, os.cpu_count() or 1
+    """Bytes as which a look counts, and how many threads look."""
+
     def __init__(self, root: str) -> None:
         self._root = root
 
@@ -107,13 +115,15 @@ class ContentFiles:
 class ContentObjects:
     """The content of a registry in a bucket."""
 
-    def __init__(self, storage: Storage) -> None:
+    cost, threads = _REQUEST, _AWAY
+
+    def __init__(self, storage: ObjectStorage) -> None:
         self._storage = storage
 
     def problem(self, digest: str, size: int) -> str:
-        """What the catalog knows of its object, "" for nothing. Raises Unavailable."""
+        """What the bucket says of its object, "" for nothing. Raises Unavailable."""
         found = self._storage.locate(Digest(digest), size)
-        return "" if found else "is missing, or was damaged and has been set aside"
+        return self._storage.problem(found) if found else "is missing, or was damaged and has been set aside"
 
     def pieces(self, digest: str, size: int) -> Iterator[bytes]:
         """The bytes of its object. Raises Unavailable, NotFound, DigestMismatch."""
@@ -144,20 +154,30 @@ def _hash(content: ContentFiles | ContentObjects, digest: str, size: int) -> Ite
         yield "is missing"
 
 
+class CheckOptions(NamedTuple):
+    """How to look. `read`: hash every byte. `sparse`: a registry takes manifests without all their parts.
+    `rate`: bytes per second at most, 0 for as many as come.
+    """
+
+    read: bool = False
+    sparse: bool = False
+    rate: int = 0
+
+
 class IntegrityCheck:
     """One look at everything. `parse` understands a document of a media type; it raises ContentError or
     RegistryError.
-
-    `sparse`: a registry that takes manifests without all their parts.
     """
 
     def __init__(
         self, catalog: Catalog, content: ContentFiles | ContentObjects,
-        parse: Callable[[bytes, str], Document], *, read: bool = False, sparse: bool = False,
+        parse: Callable[[bytes, str], Document], options: CheckOptions | None = None,
         progress: Progress | None = None,
     ) -> None:  # fmt: skip
         self._catalog, self._content, self._parse = catalog, content, parse
-        self._read, self._sparse = read, sparse
+        options = options or CheckOptions()
+        self._read, self._sparse = options.read, options.sparse
+        self._throttle = Throttle(options.rate) if options.rate else None
         self._task = (progress or NullProgress()).task("registry")
         self._lock = Lock()
         self._problems: dict[str, tuple[int, str]] = {}
@@ -180,7 +200,7 @@ class IntegrityCheck:
         sql = "SELECT coalesce(sum(size), 0) FROM (SELECT max(size) AS size FROM blobs GROUP BY digest) x"
         self._task.phase("Checking", int(self._catalog.listed(sql)[0][0]))
         for rows in contents(self._catalog, "blobs"):
-            in_parallel(lambda row, _stop: self._blob(*row), rows, os.cpu_count() or 1)
+            in_parallel(lambda row, _stop: self._blob(*row), rows, self._content.threads)
 
     def _blob(self, digest: str, size: int) -> None:
         problem = self._problem(digest, size)
@@ -190,6 +210,7 @@ class IntegrityCheck:
                 self._problems[digest] = (size, problem)
 
     def _problem(self, digest: str, size: int) -> str:
+        self._pass(self._content.cost)
         problem = self._content.problem(digest, size)
         if problem or not self._read:
             self._task.advance(size)
@@ -197,8 +218,13 @@ class IntegrityCheck:
         for piece in _hash(self._content, digest, size):
             if isinstance(piece, str):
                 return piece
+            self._pass(piece)
             self._task.advance(piece)
         return ""
+
+    def _pass(self, count: int) -> None:
+        if self._throttle and count:
+            self._throttle.take(count)
 
     # manifests
 
@@ -232,6 +258,7 @@ class IntegrityCheck:
 
     def _document(self, digest: str, size: int) -> bytes:
         """The bytes of a manifest. Raises ContentError."""
+        self._pass(self._content.cost + size)
         if problem := self._content.problem(digest, size):
             raise ContentError(problem)
         try:

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from ..words.rules import GarbageRules
     from .accounts.administration import Administration
     from .catalog import Document
-    from .integrity import RegistryReport
+    from .integrity import CheckOptions, RegistryReport
     from .storage import Storage
 
     P = ParamSpec("P")
@@ -186,8 +186,8 @@ def _collected(catalog: Catalog, rules: GarbageRules) -> tuple[Garbage, Garbage]
 
 
 def checked(
-    root: str, parse: Callable[[bytes, str], Document], place: StorageRules, *, read: bool, sparse: bool,
-    progress: Progress | None,
+    root: str, parse: Callable[[bytes, str], Document], place: StorageRules, options: CheckOptions,
+    progress: Progress | None = None,
 ) -> RegistryReport:  # fmt: skip
     """Can every manifest be pulled? See `integrity`. Raises Conflict, StoreError, Unavailable."""
     from .integrity import ContentFiles, ContentObjects, IntegrityCheck
@@ -195,8 +195,7 @@ def checked(
     with closing(catalog_of(root)) as catalog:
         check_place(catalog, place.url)
         content = ContentObjects(in_bucket(place, catalog)) if place.url else ContentFiles(root)
-        how = {"read": read, "sparse": sparse}
-        return IntegrityCheck(catalog, content, parse, **how, progress=progress).run()
+        return IntegrityCheck(catalog, content, parse, options, progress).run()
 
 
 def catalog_of(root: str) -> Catalog:

@@ -1,8 +1,9 @@
-"""Reads all content in a folder again and again, slowly, and finds what has rotted.
+"""Reads all content again and again, slowly, and finds what has rotted.
 
 Content that has other bytes than its digest says, twice, is set aside: from then on it counts as absent, so
-nobody gets wrong bytes, and whoever pushes it again mends it. Where the reading has come is kept, so that it
-goes on there after a restart.
+nobody gets wrong bytes, and whoever pushes it again mends it. So is an object that is not in the bucket any
+more; a file that is gone counts as absent anyhow. Where the reading has come is kept, so that it goes on
+there after a restart, or in another replica.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..words.digest import Digest, Verifier
-from ..words.errors import DigestMismatch, NotFound, StoreError, TooLarge
+from ..words.errors import DigestMismatch, NotFound, StoreError, TooLarge, Unavailable
 from .catalog.contents import TABLES, contents
+from .catalog.statements import HELD
 from .marks import Marks
 
 if TYPE_CHECKING:
@@ -23,10 +25,12 @@ if TYPE_CHECKING:
 
     from ..words.rules import ScrubRules
     from .catalog import Catalog
-    from .storage import Storage
+    from .storage import Located, Storage
 
 PIECE = 1 << 20
 """Bytes that one step reads, about."""
+_REQUEST = 64 << 10
+"""Bytes as which a request to a bucket counts, so that small objects do not make thousands a second."""
 _MARK = "scrub"
 _AT_ONCE = 100
 _ROUND = 5000
@@ -40,10 +44,11 @@ _USERS = """
 
 
 class DamagedContent(NamedTuple):
-    """Content that was set aside, and some images that need it."""
+    """Content that was set aside, and some images that need it; or only why it cannot be read."""
 
     digest: str
     users: tuple[str, ...]
+    unreadable: str = ""
 
 
 class ScrubPosition(NamedTuple):
@@ -103,23 +108,38 @@ class Scrubber:
 
     def _check(self, digest: str, size: int, damaged: list[DamagedContent]) -> Iterator[int]:
         """Bytes as they are read; twice before it counts as damaged."""
+        found = None
         for _ in range(2):
+            found = self._storage.locate(Digest(digest), size)
+            if found is None:
+                return
             try:
-                yield from self._read(Digest(digest), size)
+                yield from self._read(found)
             except (DigestMismatch, TooLarge):
                 continue
             except NotFound:
+                if not self._storage.is_shared or not self._is_held(digest):
+                    return
+                break
+            except Unavailable as error:
+                self._storage.check()  # is it the bucket, or this object alone?
+                damaged.append(DamagedContent(digest, self._users(digest), error.message))
                 return
             return
-        self._storage.reject(Digest(digest))
-        users = self._catalog.listed(_USERS, digest)
-        damaged.append(DamagedContent(digest, tuple(f"{name}:{tag}".rstrip(":") for name, tag in users)))
+        self._storage.reject(Digest(digest), found.key if found else "")
+        damaged.append(DamagedContent(digest, self._users(digest)))
 
-    def _read(self, digest: Digest, size: int) -> Iterator[int]:
-        found = self._storage.locate(digest, size)
-        if found is None:
-            raise NotFound(f"{digest} is not there")
+    def _is_held(self, digest: str) -> bool:
+        return bool(self._catalog.listed(HELD, digest))
+
+    def _users(self, digest: str) -> tuple[str, ...]:
+        return tuple(f"{name}:{tag}".rstrip(":") for name, tag in self._catalog.listed(_USERS, digest))
+
+    def _read(self, found: Located) -> Iterator[int]:
+        if self._storage.is_shared:
+            yield _REQUEST
         _forget(found.path)
+        digest, size = found.digest, found.size
         verifier, reader = Verifier(digest, size), self._storage.open(found, 0, size)
         try:
             while data := reader.read():

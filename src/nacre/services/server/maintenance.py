@@ -36,8 +36,7 @@ def jobs_of(
 
     def scrubbed(damaged: list[DamagedContent]) -> None:
         for each in damaged:
-            users = f": push again {', '.join(each.users)}" if each.users else ""
-            warn(f"error: {each.digest} is damaged and was set aside{users}")
+            warn(f"error: {_said(each)}")
 
     rules = state.rules
     if state.storage.is_shared:
@@ -50,8 +49,16 @@ def jobs_of(
     if rules.retention:
         retention = Retention(state.catalog, rules.retention, state.store.accounts)
         yield Job("retention", retention.steps, _HOUR, retired)
-    if rules.scrub.interval and not state.storage.is_shared:
+    if rules.scrub.interval:
         scrubber = Scrubber(state.catalog, state.storage, rules.scrub)
         pause = PIECE / rules.scrub.rate
         yield Job("scrub", scrubber.steps, _MINUTE, scrubbed, scrubber.is_due, pause)
     yield Job("activity", lambda: state.activity.trim(rules.activity), _DAY)
+
+
+def _said(found: DamagedContent) -> str:
+    """Of content that was found damaged, in one line."""
+    names = ", ".join(found.users)
+    if found.unreadable:
+        return f"{found.digest} cannot be read: {found.unreadable}" + (f"; {names} needs it" if names else "")
+    return f"{found.digest} is damaged and was set aside" + (f": push again {names}" if names else "")

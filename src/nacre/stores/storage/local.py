@@ -87,7 +87,7 @@ class LocalStorage:
     def drop(self, placed: Placed) -> None:
         """`adding` sees to it."""
 
-    def reject(self, digest: Digest) -> None:
+    def reject(self, digest: Digest, key: str = "") -> None:
         """Set the file aside, where nobody looks for it, and remove its row. Idempotent."""
         target = aside(self._blobs.root, digest)
         folder = os.path.dirname(target)

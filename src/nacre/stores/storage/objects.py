@@ -109,10 +109,21 @@ class ObjectStorage:
         """Nobody knows its object."""
         self._rows.discard([placed.key])
 
-    def reject(self, digest: Digest) -> None:
+    def reject(self, digest: Digest, key: str = "") -> None:
         """Mark its object as damaged. Raises Unavailable when the bucket itself is not there."""
-        if found := self._rows.content(digest):
+        found = self._rows.content(digest)
+        if found and key in ("", found[0]):
             self._reject(digest, found[0])
+
+    def problem(self, found: Located) -> str:
+        """What the bucket says of the object without reading it, "" for nothing. Raises Unavailable."""
+        try:
+            size, tag = self._bucket.state(found.key)
+        except NotFound:
+            return "is missing"
+        if size != found.size:
+            return f"has {size} of {found.size} bytes"
+        return "was changed in the bucket" if found.tag not in ("", tag) else ""
 
     def _reject(self, digest: Digest, key: str) -> None:
         try:

@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from ...words.rules import StorageRules
     from ..catalog import Catalog
     from ..catalog.model import CatalogDatabase
-    from .protocol import Storage
+    from .objects import ObjectStorage
 
 AWAY = "the content of this registry is in object storage"
 
 
-def in_bucket(rules: StorageRules, catalog: Catalog) -> Storage:
+def in_bucket(rules: StorageRules, catalog: Catalog) -> ObjectStorage:
     """The bucket that `rules` name. Raises Conflict, UsageError, Unsupported, Unavailable, StoreError."""
     from .bucket import Bucket
     from .objects import ObjectStorage

@@ -135,8 +135,10 @@ class Storage(Protocol):
         """No repository takes what was placed."""
         ...
 
-    def reject(self, digest: Digest) -> None:
-        """It is damaged: from now on it counts as absent, so that whoever pushes it again mends it."""
+    def reject(self, digest: Digest, key: str = "") -> None:
+        """It is damaged: from now on it counts as absent, so that whoever pushes it again mends it. With the
+        `key` of where it was located, what was pushed since stays. Idempotent.
+        """
         ...
 
     def check(self) -> None:
