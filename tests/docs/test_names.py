@@ -79,6 +79,7 @@ acceptor eventlog initial nameserver piped veth
 apparmor enter filter hold rule security
 marking reachable reclaimable
 evicted fetcher fetching importing flight flights joined pools through upstream upstreams
+certificate peer behind
 annotation buildoutput buildx combination combined combining exported exporter exporting imagetools outputs
 buildsteps buildview graph json remote sources steps waiting writing
 attach attaching clients detach detachkeys dropped foreground freezer keyed lifecycle notify pausing processes

@@ -122,20 +122,60 @@ def ldap_address(url: str) -> tuple[str, str, int]:
     return parts.scheme, host, port or (636 if parts.scheme == "ldaps" else 389)
 
 
+_FIELDS = "cn", "dns", "email", "uri", "sha256"
+"""What a rule can ask for in the certificate of a client; the last is the checksum of the whole."""
+
+
+class ClientCertificateRules(Value):
+    """By which certificates clients log in: those that the `authorities` in a file have signed, "" for none.
+
+    `revoked`: a file with lists of those that do not count any more, one of each authority, "" for none.
+    `required`: no client comes without one. `users` are rules `FIELD:PATTERN=USER`, of which the first that
+    matches says who it is; `*` in the pattern is any text, and `{user}` a name that USER may be as well.
+    """
+
+    authorities: str = ""
+    revoked: str = ""
+    required: bool = False
+    users: tuple[str, ...] = ("cn:{user}={user}",)
+
+    def _check(self) -> None:
+        if not self.authorities and (self.revoked or self.required):
+            raise UsageError("client certificates need the authorities that sign them")
+        for rule in self.users:
+            _check_certificate_rule(rule)
+
+
+def _check_certificate_rule(rule: str) -> None:
+    field, _, rest = rule.partition(":")
+    pattern, _, user = rest.rpartition("=")
+    if not (pattern and user):
+        raise UsageError(f"invalid rule {rule[:200]!r}: expected FIELD:PATTERN=USER")
+    if field not in _FIELDS:
+        raise UsageError(f"rule {rule[:200]!r}: unknown field, expected {', '.join(_FIELDS)}")
+    if ("{" in user or "}" in user) and user != "{user}":
+        raise UsageError(f"rule {rule[:200]!r}: expected a name or {{user}} after the =")
+    if pattern.count("{user}") != (user == "{user}"):
+        raise UsageError(f"rule {rule[:200]!r}: {{user}} must stand once on each side, or on none")
+
+
 class AccessRules(Value):
     """Who may come in. `accounts`: one must log in, also while there is no account yet. `url`: where people
     reach the registry, "" for where they say. `oidc`: who signs them in. `ldap`: who knows their passwords.
+    `certificates`: those of clients.
     """
 
     accounts: bool = False
     url: str = ""
     oidc: OidcRules = OidcRules()
     ldap: LdapRules = LdapRules()
+    certificates: ClientCertificateRules = ClientCertificateRules()
 
     @property
     def is_closed(self) -> bool:
-        """Must one log in, also while there is no account?"""
-        return self.accounts or bool(self.ldap.url)
+        """Must one log in, also while there is no account? A certificate that is required lets one in."""
+        found = self.certificates
+        return self.accounts or bool(self.ldap.url) or bool(found.authorities and not found.required)
 
     def _check(self) -> None:
         if self.url and not self.url.startswith(("https://", "http://")):
@@ -266,8 +306,8 @@ class RegistryLimits(Value):
 
 
 class ScrubRules(Value):
-    """How content in a folder is read again to find damage: seconds from the end of one reading of all to the
-    next, 0 for never; bytes per second at most.
+    """How content is read again to find damage: seconds from the end of one reading of all to the next, 0 for
+    never; bytes per second at most.
     """
 
     interval: float = 30 * 24 * 3600.0
@@ -378,6 +418,11 @@ class RegistryRules(Value):
     def _check(self) -> None:
         if self.connections < 1:
             raise UsageError(f"an address must be allowed one connection at least, not {self.connections}")
+        if self.access.certificates.authorities and not self.tls.cert:
+            raise UsageError(
+                "client certificates need TLS: the registry has no certificate of its own",
+                hint="give --tls-cert and --tls-key",
+            )
         if self.plain_http and self.tls.cert:
             raise UsageError("--plain-http and --tls-cert exclude each other")
         check_upstreams(self.upstreams)

@@ -36,7 +36,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
+    from starlette.types import ASGIApp
+
     from ...words.rules import RegistryRules
+    from .relay import TlsRelay
 
 CONNECTIONS = 4096
 """Most connections at a time, fewer if this process may not open so many files; more wait in the backlog."""
@@ -106,27 +109,45 @@ def _store_of(root: str, rules: RegistryRules | None) -> RegistryStore:
 
 def _tls_of(rules: RegistryRules | None) -> TlsFiles | None:
     """The operator's certificate, if any. Raises UsageError."""
-    return TlsFiles(rules.tls) if rules and rules.tls.cert else None
+    return TlsFiles(rules.tls, rules.access.certificates) if rules and rules.tls.cert else None
 
 
 class _HttpServer:
     """Serves on a socket. When the certificate is renewed, another server takes over the socket, and the one
-    before ends what it is at. `ended` is set when it has stopped for good.
+    before ends what it is at. Where clients show certificates, a relay has the socket. `ended` is set when it
+    has stopped for good.
     """
 
     def __init__(
         self, registry: Registry, listening: socket.socket, connections: int, tls: TlsFiles | None
     ) -> None:
         self._registry, self._listening, self._connections = registry, listening, connections
-        self._tls = tls
+        self._tls, self._relay, self._app = tls, None, registry
+        if tls and tls.asks_clients:
+            self._use_relay(tls)
         self._serving: dict[_Granian, asyncio.Task[None]] = {}
         self.ended, self._refusing = asyncio.Event(), False
         self._begin()
 
+    _app: ASGIApp
+    _relay: TlsRelay | None
+
+    def _use_relay(self, tls: TlsFiles) -> None:
+        from .relay import Behind, TlsRelay
+
+        loop, note = asyncio.get_running_loop(), self._registry.note
+
+        def told(line: str) -> None:
+            loop.call_soon_threadsafe(note, line)
+
+        self._relay = TlsRelay(self._listening, tls.context(), self._connections, told)
+        self._app = Behind(self._registry, self._relay, self._listening.getsockname()[:2])
+
     def _begin(self) -> None:
         held, before = ExitStack(), list(self._serving)
-        tls = held.enter_context(self._tls.opened()) if self._tls else None
-        self._newest = server = _Granian(self._registry, self._listening, self._connections, tls)
+        tls = held.enter_context(self._tls.opened()) if self._tls and not self._relay else None
+        listening = self._relay.inside if self._relay else self._listening
+        self._newest = server = _Granian(self._app, listening, self._connections, tls)
         self._serving[server] = asyncio.create_task(self._serve(server, held))
         for each in before:
             each.stop()  # type: ignore[no-untyped-call]
@@ -144,15 +165,29 @@ class _HttpServer:
         """Take a renewed certificate, again and again; what cannot be used is told and changes nothing."""
         while self._tls:
             await asyncio.sleep(_RENEW_EVERY)
+            trust = self._tls.trust
             try:
                 if self._tls.changed():
-                    self._begin()
-                    self._registry.note("the certificate was renewed")
+                    self._take_up(self._tls, verify_again=self._tls.trust != trust)
             except UsageError as error:
                 self._registry.note(f"error: {error.message}; the certificate of before stays")
 
+    def _take_up(self, tls: TlsFiles, *, verify_again: bool) -> None:
+        if self._relay:
+            self._relay.renew(tls.context(), verify_again=verify_again)
+        else:
+            self._begin()
+        what = "what decides on client certificates" if verify_again else "the certificate"
+        self._registry.note(f"{what} was renewed")
+
+    def is_sending(self) -> bool:
+        """Is there anything that was not passed on? From any thread."""
+        return self._relay is not None and self._relay.is_sending()
+
     def refuse(self) -> None:
         """Accept nothing more; whoever connects now is refused, and not kept waiting."""
+        if self._relay:
+            self._relay.refuse()
         for each in self._serving:
             each.stop()  # type: ignore[no-untyped-call]
         if not self._refusing:
@@ -162,6 +197,14 @@ class _HttpServer:
     def _shut(self) -> None:
         with suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
+        if self._relay:
+            with suppress(OSError):
+                self._relay.inside.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Break off what the relay still has."""
+        if self._relay:
+            self._relay.close()
 
     async def stop(self, seconds: float) -> bool:
         """Accept nothing more; did what was under way end in time?"""
@@ -179,7 +222,7 @@ async def _run(
 
     What is still running then is cancelled, and its uploads can be resumed.
     """
-    limits, most = registry.state.limits, _most_connections()
+    limits, most = registry.state.limits, _most_connections(5 if tls and tls.asks_clients else 2)
     server, stopping, hurry = _HttpServer(registry, listening, most, tls), asyncio.Event(), asyncio.Event()
     each = ConnectionLimits(most, min(registry.state.rules.connections, most // 2), limits.rate)
     connections = Connections(listening, each)
@@ -204,6 +247,7 @@ async def _run(
     finally:
         for task in (*waits, *beside):
             task.cancel()
+        server.close()
         await registry.close()
 
 
@@ -213,7 +257,7 @@ async def _drain(registry: Registry, server: _HttpServer, connections: Connectio
     await asyncio.sleep(delay)
     server.refuse()
     loop = asyncio.get_running_loop()
-    while registry.running or await loop.run_in_executor(None, connections.is_sending):
+    while registry.running or server.is_sending() or await loop.run_in_executor(None, connections.is_sending):
         await asyncio.sleep(_DRAIN_EVERY)
 
 
@@ -224,10 +268,10 @@ async def _look_after(connections: Connections) -> None:
         await loop.run_in_executor(None, connections.look, time.monotonic())
 
 
-def _most_connections() -> int:
-    """Each may hold a socket and a file."""
+def _most_connections(files: int) -> int:
+    """Each may hold a socket and a file; through a relay four sockets."""
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return CONNECTIONS if soft == resource.RLIM_INFINITY else max(16, min(CONNECTIONS, soft // 2))
+    return CONNECTIONS if soft == resource.RLIM_INFINITY else max(16, min(CONNECTIONS, soft // files))
 
 
 def serve(host: str, port: int, root: str, ready: Callable[[str], object], **options: Any) -> None:

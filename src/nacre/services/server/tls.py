@@ -1,4 +1,4 @@
-"""A certificate and its key from two files, and whether they have changed since.
+"""A certificate and its key from two files, the authorities of clients, and whether they have changed since.
 
 What was checked is what is served: the bytes are handed to the HTTP server in memory, so a pair that is half
 renewed never is. Renewing writes two files, so what does not fit together is looked at again.
@@ -16,7 +16,7 @@ from ...words.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ...words.rules import TlsRules
+    from ...words.rules import ClientCertificateRules, TlsRules
 
     Stamp = tuple[tuple[int, int, int], ...]
 
@@ -30,14 +30,28 @@ OLDEST = "tls1.2"
 """As granian names it; its rustls offers authenticated encryption with forward secrecy alone."""
 
 
-class TlsFiles:
-    """The files that `rules` names. Raises UsageError where they cannot be used."""
+_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""Of TLS 1.2, as rustls has them."""
 
-    def __init__(self, rules: TlsRules) -> None:
+
+class TlsFiles:
+    """The files that `rules` and `clients` name. Raises UsageError where they cannot be used."""
+
+    def __init__(self, rules: TlsRules, clients: ClientCertificateRules | None = None) -> None:
         self._paths = (rules.cert, rules.key)
+        self._clients = clients if clients and clients.authorities else None
+        named = (self._clients.authorities, self._clients.revoked) if self._clients else ()
+        self._trusted = tuple(filter(None, named))
         self._seen: Stamp = ()
         self._content = (b"", b"")
+        self.trust: tuple[bytes, ...] = ()
+        """What decides on certificates of clients: authorities, and lists of what is revoked."""
         self._load()
+
+    @property
+    def asks_clients(self) -> bool:
+        """May clients show certificates?"""
+        return self._clients is not None
 
     def _load(self) -> None:
         stamp = self._stamp()
@@ -45,15 +59,49 @@ class TlsFiles:
             return
         self._seen = stamp
         content = (_read(self._paths[0]), _read(self._paths[1]))
+        trust = tuple(map(_read, self._trusted))
         with _in_memory(content) as (cert, key):
             _check(cert, key, self._paths)
-        self._content = content
+        if trust:
+            self._trust(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), trust)
+        self._content, self.trust = content, trust
+
+    def context(self) -> ssl.SSLContext:
+        """For a server that asks clients for certificates. No session outlives it, as one that is taken up
+        again is not verified again.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(_CIPHERS)
+        context.set_alpn_protocols(["http/1.1"])
+        context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
+        context.num_tickets = 0
+        with self.opened() as (cert, key):
+            context.load_cert_chain(cert, key)
+        self._trust(context, self.trust)
+        assert self._clients
+        context.verify_mode = ssl.CERT_REQUIRED if self._clients.required else ssl.CERT_OPTIONAL
+        return context
+
+    def _trust(self, context: ssl.SSLContext, trust: tuple[bytes, ...]) -> None:
+        """Verify clients by these. Raises UsageError."""
+        for path, kind, data in zip(self._trusted, ("x509", "crl"), trust, strict=False):
+            with _in_memory((data, b"")) as (file, _):
+                try:
+                    context.load_verify_locations(file)
+                except ssl.SSLError as error:
+                    raise UsageError(f"cannot use {path}: {_why(error)}") from error
+            if not context.cert_store_stats()[kind]:
+                what = "list of revoked certificates" if kind == "crl" else "certificate"
+                raise UsageError(f"there is no {what} in {path}: expected PEM")
+        if len(trust) > 1:
+            context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
 
     def changed(self) -> bool:
         """Have they been renewed? Raises UsageError, once for each state; then those of before stay."""
-        before = self._content
+        before = (self._content, self.trust)
         self._load()
-        return self._content != before
+        return (self._content, self.trust) != before
 
     @contextmanager
     def opened(self) -> Iterator[tuple[str, str]]:
@@ -62,7 +110,7 @@ class TlsFiles:
             yield paths
 
     def _stamp(self) -> Stamp:
-        return tuple(map(_state, self._paths))
+        return tuple(map(_state, (*self._paths, *self._trusted)))
 
 
 def _state(path: str) -> tuple[int, int, int]:

@@ -18,6 +18,7 @@ from ....words.errors import ContentError, RegistryError
 from ....words.rules import AccessRules
 from ..clients import client_of
 from .authentication import Authentication
+from .certificates import ClientCertificates, certificate_of, checksum_of
 from .identity import SERVICE, Identity, keep
 
 if TYPE_CHECKING:
@@ -48,12 +49,13 @@ class Authorization:
         note: Callable[[str], object] = lambda _line: None, rules: AccessRules | None = None,
     ) -> None:  # fmt: skip
         self._accounts, self._work, self._fetch, self._note = accounts, work, fetch, note
-        self.rules = rules or AccessRules()
+        self.rules, self._journal = rules or AccessRules(), journal
+        self._certificates = ClientCertificates(self.rules.certificates)
         self.authentication = Authentication(accounts, work, journal, self._by_foreign)
         self._bearer: BearerTokens | None = None
         self._exchange: Exchange | None = None
         self._asked, self._version = 0.0, ""
-        self._known: dict[str, Identity] = {}
+        self._known: dict[tuple[str, str], Identity] = {}
 
     @property
     def bearer(self) -> BearerTokens:
@@ -121,17 +123,20 @@ class Authorization:
             await self._work.ask(self._accounts.prepare)
 
     async def identify(self, request: Request) -> Identity | None:
-        """Who sends a request; None when the credentials are wrong. Without any it is anybody."""
+        """Who sends a request; None when the credentials are wrong. Without any it is whom the certificate of
+        the client belongs to, else anybody.
+        """
         await self.prepare()
         field = request.headers.get("authorization", "")
-        known = self._known.get(field)
+        key = (field, checksum_of(request))
+        known = self._known.get(key)
         if known and time.time() < known.until:
             return known
         version, found = self._version, await self._identify(request, field)
         if found and not found.is_brief and version == self._version:
             if len(self._known) >= _MOST:
                 self._known.clear()
-            self._known[field] = found
+            self._known[key] = found
         return found
 
     async def _identify(self, request: Request, credentials: str) -> Identity | None:
@@ -139,8 +144,22 @@ class Authorization:
         if scheme.lower() == "basic":
             return await self.authentication.basic(field.strip(), client_of(request))
         if scheme.lower() == "bearer":
-            return await self._work.ask(self.bearer.read, field.strip())
-        return None if scheme else Identity(self._accounts)
+            found = await self._work.ask(self.bearer.read, field.strip())
+            return found if found and found.certificate in ("", checksum_of(request)) else None
+        return None if scheme else await self._by_certificate(request)
+
+    async def _by_certificate(self, request: Request) -> Identity:
+        """Whoever has none, or one that is nobody's, is anybody."""
+        certificate = certificate_of(request)
+        name = self._certificates.user(certificate) if certificate else ""
+        if not certificate or not name:
+            return Identity(self._accounts)
+        await self._work.ask(self._accounts.prepare, name)
+        account = self._accounts.account(name)
+        if account is None:
+            return Identity(self._accounts)
+        self._journal.login(name, client_of(request), "certificate")
+        return Identity(self._accounts, account, until=certificate.until, certificate=certificate.checksum)
 
 
 def role_for(route: Route, method: str) -> Role:

@@ -1,7 +1,8 @@
 """The token endpoint's tokens.
 
 A token names who it was given to and what was asked for; what they may is looked up whenever it is used, so
-that whoever loses a right loses it at once. Source: distribution, auth/jwt.
+that whoever loses a right loses it at once. One that was given for a client certificate counts together with
+that certificate alone (as RFC 8705 has it). Source: distribution, auth/jwt.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class BearerTokens:
             "nbf": now - 10, "token": identity.token, **more,
         }  # fmt: skip
         claims |= {"trusts": identity.trusts} if identity.trusts else {}
+        claims |= {"certificate": identity.certificate} if identity.certificate else {}
         return self._signed.sign(claims, until)
 
     def read(self, text: str) -> Identity | None:
@@ -71,7 +73,8 @@ class BearerTokens:
         account = self._accounts.account(claims["sub"]) if claims["sub"] else None
         if claims["sub"] and account is None:
             return None
-        return Identity(self._accounts, account, scopes=scopes, until=until)
+        bound = str(claims.get("certificate", ""))
+        return Identity(self._accounts, account, scopes=scopes, until=until, certificate=bound)
 
     def _trusted(self, claims: dict[str, Any], until: float) -> Identity | None:
         """By the rules as they are now."""

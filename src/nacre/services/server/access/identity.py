@@ -33,7 +33,8 @@ class Identity(NamedTuple):
 
     `scopes` are those of a bearer token, by repository; None where there is no such limit. It is known until
     `until`, in seconds since 1970. `trusts`: the rules by which a token of others stands for it.
-    `is_brief`: others say who it is, and must be asked about its credentials again.
+    `is_brief`: others say who it is, and must be asked about its credentials again. `certificate`: the
+    checksum of the one by which it is known, "" if it is known otherwise.
     """
 
     accounts: Accounts
@@ -45,6 +46,7 @@ class Identity(NamedTuple):
     until: float = inf
     trusts: tuple[int, ...] = ()
     is_brief: bool = False
+    certificate: str = ""
 
     def may(self, role: Role, repository: str) -> bool:
         """In that repository, be it there or not."""

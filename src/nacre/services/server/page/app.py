@@ -24,6 +24,7 @@ from ....words.errors import (
 )
 from ..access.identity import keep
 from ..applications import answering
+from ..relay import CERTIFICATE
 from . import forms, session
 from .activity import ActivityViews
 from .comparing import ComparisonViews
@@ -133,6 +134,7 @@ class Page:
         if self._authorization.is_closed:
             await self._authorization.prepare()
             signed_in = await self._work.ask(self._sessions.identity, cookie)
+            request.scope.pop(CERTIFICATE, None)  # of a browser: what is not in a form proves no intent
             identity = signed_in or await self._authorization.identify(request)
             if identity is None:
                 raise refusal(Code.UNAUTHORIZED, "the credentials are not valid")
