@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple, Protocol
+
 from ...words.errors import InvalidDocument
-from ...words.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Protocol
-else:
-    Protocol = object
 
 MAX_TABLE = 64 << 20
 """Most bytes of a table of contents, uncompressed. Bigger ones are not worth their memory."""
@@ -20,7 +18,7 @@ MAX_CHUNKS = 1_000_000
 MAX_SIZE = 1 << 40
 
 
-class Chunk(Value):
+class Chunk(NamedTuple):
     """A piece of a file: bytes `start` to `end` of the blob, compressed by themselves, are `size` bytes at
     `offset` of the file. `digest` is the SHA-256 of the piece in hex; "" when the table does not say it.
     """
@@ -32,7 +30,7 @@ class Chunk(Value):
     digest: str
 
 
-class File(Value):
+class File(NamedTuple):
     """A regular file with content. `path` as in `Entry`; `digest` as that of a chunk."""
 
     path: bytes
@@ -73,8 +71,9 @@ def checked(path: bytes, size: int, digest: str, chunks: list[Chunk], limit: int
 
 def literal_path(name: str) -> bytes:
     """A name as trees have it: relative, no `.` and empty parts; b"" for one that climbs."""
-    parts = [part for part in name.encode("utf-8", "surrogatepass").split(b"/") if part not in (b"", b".")]
-    return b"" if b".." in parts or b"\0" in name.encode("utf-8", "surrogatepass") else b"/".join(parts)
+    path = name.encode("utf-8", "surrogatepass")
+    parts = [part for part in path.split(b"/") if part not in (b"", b".")]
+    return b"" if b".." in parts or b"\0" in path else b"/".join(parts)
 
 
 def hex_digest(value: object) -> str:

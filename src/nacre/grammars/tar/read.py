@@ -44,7 +44,7 @@ _EXTENSIONS = frozenset((b"x", b"X", b"g", b"L", b"K", b"V", b"A"))
 
 
 def read_tar(
-    stream: Reader, max_entries: int = MAX_ENTRIES, *, apply_globals: bool = False
+    stream: Reader | TarSource, max_entries: int = MAX_ENTRIES, *, apply_globals: bool = False
 ) -> Iterator[tuple[Entry, Reader]]:
     """The members of an archive in its order, each with its payload.
 
@@ -53,9 +53,9 @@ def read_tar(
     `stream` can. Ends at the end marker; up to 1 MiB beyond it may have been taken from `stream`, the rest
     is left there. Global PAX records are checked and, as docker does, not applied unless `apply_globals`.
     Raises InvalidArchive, which names the entry, for anything damaged, truncated, hostile or over a bound.
-    Does not close `stream`.
+    Does not close `stream`, which may as well be a `TarSource`.
     """
-    source = _Source(stream)
+    source = stream if isinstance(stream, TarSource) else _Source(stream)
     extras = _Extras(apply_globals)
     count = 0
     while (header := _member_header(source, extras)) is not None:
@@ -67,10 +67,29 @@ def read_tar(
         _finish(payload, source, pad)
 
 
-class _Source:
-    """A stream read in large pieces, with its position."""
+class TarSource:
+    """The bytes of an archive from front to back; `position` is how many have passed."""
 
-    __slots__ = ("_at", "_chunk", "_data", "_read", "_seek", "position")
+    __slots__ = ("position",)
+    position: int
+
+    def take(self, count: int) -> bytes:
+        """Exactly `count` bytes, fewer only at the end. For small counts."""
+        raise NotImplementedError
+
+    def some(self, count: int) -> bytes:
+        """Up to `count` bytes, at least one unless at the end."""
+        raise NotImplementedError
+
+    def skip(self, count: int) -> int:
+        """Pass over `count` bytes; gives how many were missing."""
+        raise NotImplementedError
+
+
+class _Source(TarSource):
+    """A stream read in large pieces."""
+
+    __slots__ = ("_at", "_chunk", "_data", "_read", "_seek")
 
     def __init__(self, stream: Reader) -> None:
         self._read = stream.read
@@ -82,7 +101,6 @@ class _Source:
         self.position = 0
 
     def take(self, count: int) -> bytes:
-        """Exactly `count` bytes, fewer only at the end. For small counts."""
         at, end = self._at, self._at + count
         if end > len(self._data):
             self._fill(count)
@@ -92,7 +110,6 @@ class _Source:
         return self._data[at:end]
 
     def some(self, count: int) -> bytes:
-        """Up to `count` bytes, at least one unless at the end."""
         if self._at >= len(self._data):
             if count >= self._chunk:
                 data = self._read(count)
@@ -102,7 +119,6 @@ class _Source:
         return self.take(min(count, len(self._data) - self._at))
 
     def skip(self, count: int) -> int:
-        """Pass over `count` bytes; gives how many were missing."""
         if self._at + count <= len(self._data):
             self._at += count
             self.position += count
@@ -140,7 +156,7 @@ class _Payload:
 
     __slots__ = ("_source", "left", "path")
 
-    def __init__(self, source: _Source, left: int, path: bytes) -> None:
+    def __init__(self, source: TarSource, left: int, path: bytes) -> None:
         self._source = source
         self.left = left
         self.path = path
@@ -157,7 +173,7 @@ class _Payload:
         return data
 
 
-def _finish(payload: _Payload, source: _Source, pad: int) -> None:
+def _finish(payload: _Payload, source: TarSource, pad: int) -> None:
     left, payload.left = payload.left, 0
     missing = source.skip(left + pad)
     if missing > pad:  # padding may be missing at the very end, as for Go
@@ -181,7 +197,7 @@ class _Extras:
         self.count = 0
         self.pending = False
 
-    def take(self, flag: bytes, header: bytes, source: _Source) -> None:
+    def take(self, flag: bytes, header: bytes, source: TarSource) -> None:
         """Read one extended header of type `flag`. Raises InvalidArchive."""
         self.count += 1
         if self.count > _MAX_EXTENSIONS:
@@ -206,7 +222,7 @@ class _Extras:
         self.records = self.globals.copy() if self.records is None else self.records
 
 
-def _extension(header: bytes, source: _Source) -> bytes:
+def _extension(header: bytes, source: TarSource) -> bytes:
     size = _number(header[124:136], "size", header[:100])
     if not 0 <= size <= MAX_EXTENSION:
         raise InvalidArchive(f"archive has an extended header of {size} bytes, more than {MAX_EXTENSION}")
@@ -217,7 +233,7 @@ def _extension(header: bytes, source: _Source) -> bytes:
     return data
 
 
-def _member_header(source: _Source, extras: _Extras) -> bytes | None:
+def _member_header(source: TarSource, extras: _Extras) -> bytes | None:
     """The header of the next member, extensions taken; None at the end."""
     while True:
         header = source.take(_BLOCK)
@@ -263,7 +279,7 @@ def _check_signed(header: bytes, position: int) -> None:
         raise InvalidArchive(f"archive has no valid header at byte {position}: its checksum is wrong")
 
 
-def _end_marker(source: _Source, extras: _Extras) -> None:
+def _end_marker(source: TarSource, extras: _Extras) -> None:
     following = source.take(_BLOCK)
     if following.strip(b"\0"):
         raise InvalidArchive(f"archive continues after a single zero block at byte {source.position}")
@@ -279,7 +295,7 @@ def _end(rest: bytes, extras: _Extras, position: int = -1) -> None:
         raise InvalidArchive("archive is truncated: it ends after an extended header")
 
 
-def _member(header: bytes, source: _Source, extras: _Extras) -> tuple[Entry, _Payload, int]:
+def _member(header: bytes, source: TarSource, extras: _Extras) -> tuple[Entry, _Payload, int]:
     name = _name(header)
     flag = header[156:157]
     if flag != b"0" or extras.count or extras.records is not None:
@@ -294,7 +310,7 @@ def _member(header: bytes, source: _Source, extras: _Extras) -> tuple[Entry, _Pa
     return entry, _Payload(source, size, path), -size % _BLOCK
 
 
-def _rare_member(header: bytes, name: bytes, source: _Source, extras: _Extras) -> tuple[Entry, _Payload, int]:
+def _rare_member(header: bytes, name: bytes, source: TarSource, extras: _Extras) -> tuple[Entry, _Payload, int]:
     """Everything but a plain file with a plain header."""
     flag, records = header[156:157], extras.records or Records()
     name = records.path or extras.path or name
@@ -337,7 +353,7 @@ def _rare_entry(
 
 
 def _sparse(
-    flag: bytes, header: bytes, records: Records, stored: int, name: bytes, source: _Source
+    flag: bytes, header: bytes, records: Records, stored: int, name: bytes, source: TarSource
 ) -> tuple[list[tuple[int, int]] | None, int, int]:
     """Data segments (None: not sparse), real size and bytes of payload left after the map."""
     before = source.position

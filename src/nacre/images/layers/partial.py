@@ -250,7 +250,7 @@ class ReassembledTar:
         index = 0
         while index < len(file.chunks):
             origin = self._pieces.origin(file, index)
-            if isinstance(origin, Value):
+            if isinstance(origin, tuple):
                 yield from self._unpacked(origin)
                 index += 1
                 continue
@@ -274,7 +274,7 @@ class ReassembledTar:
 
 
 def _finding(origin: LocalFile | Chunk) -> LocalFile | None:
-    return None if isinstance(origin, Value) else origin
+    return None if isinstance(origin, tuple) else origin
 
 
 def _local(finding: LocalFile, offset: int, size: int) -> Iterator[bytes]:

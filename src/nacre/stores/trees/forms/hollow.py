@@ -14,7 +14,7 @@ import os
 from ....grammars.erofs.format import BLOCK
 from ....grammars.erofs.tree import LayerTree
 from ....grammars.erofs.write import write_index
-from ....grammars.tar.read import read_tar
+from ....grammars.tar.read import TarSource, read_tar
 from ....ground.files import write_at
 from ....words.errors import Unsupported
 from ..files import INDEX, TAR
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     """The tar in order: literal bytes, and how many bytes of content come between them."""
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-_ZEROS = bytes(1 << 20)
+_MOST_ZEROS, _ALL = 1 << 20, 1 << 40
 _GAP, _HELD = 1 << 14, 1 << 20
 
 
@@ -53,7 +53,7 @@ def _laid(stream: HollowTar, folder: str) -> LayerTree:
         if entry.sparse is not None:
             raise Unsupported("the layer has sparse files")
         tree.add(entry)
-    while stream.read(len(_ZEROS)):
+    while not stream.skip(_ALL):
         pass
     length = stream.close()
     if length % BLOCK and tree.beyond(length):
@@ -63,36 +63,63 @@ def _laid(stream: HollowTar, folder: str) -> LayerTree:
     return tree
 
 
-class HollowTar:
-    """The tar as a stream in which contents are zeros; what is literal is written on the way."""
+class HollowTar(TarSource):
+    """The tar front to back, with zeros for contents; what is literal is written on the way."""
+
+    __slots__ = ("_at", "_fd", "_held", "_hole", "_pieces", "_rest", "_start")
 
     def __init__(self, pieces: Pieces, fd: int) -> None:
         self._pieces, self._fd = pieces, fd
-        self._rest: memoryview = memoryview(b"")
-        self._hole = 0
+        self._rest, self._hole, self.position = b"", 0, 0
         self._held, self._start, self._at = bytearray(), 0, 0
 
-    def read(self, size: int = -1, /) -> bytes:
-        """The next bytes, at most `size`, b"" at the end."""
+    def take(self, count: int) -> bytes:
+        if len(self._rest) == count:  # a header
+            data, self._rest = self._rest, b""
+            self.position += count
+            return data
+        parts: list[bytes] = []
+        while count and (data := self.some(count)):
+            parts.append(data)
+            count -= len(data)
+        return b"".join(parts)
+
+    def some(self, count: int) -> bytes:
+        if not self._has_more():
+            return b""
+        if self._rest:
+            data, self._rest = self._rest[:count], self._rest[count:]
+        else:
+            data = bytes(min(self._hole, count, _MOST_ZEROS))
+            self._hole -= len(data)
+        self.position += len(data)
+        return data
+
+    def skip(self, count: int) -> int:
+        while count and self._has_more():
+            step = min(count, len(self._rest) or self._hole)
+            if self._rest:
+                self._rest = self._rest[step:]
+            else:
+                self._hole -= step
+            self.position += step
+            count -= step
+        return count
+
+    def _has_more(self) -> bool:
         while not self._rest and not self._hole:
             piece = next(self._pieces, None)
             if piece is None:
-                return b""
+                return False
             self._take(piece)
-        if self._rest:
-            count = len(self._rest) if size < 0 else size
-            data, self._rest = bytes(self._rest[:count]), self._rest[count:]
-            return data
-        data = _ZEROS[: min(self._hole, len(_ZEROS) if size < 0 else size)]
-        self._hole -= len(data)
-        return data
+        return True
 
     def _take(self, piece: bytes | int) -> None:
         if isinstance(piece, int):
             self._hole = piece
             self._at += piece
         else:
-            self._rest = memoryview(piece)
+            self._rest = piece
             self._write(piece)
             self._at += len(piece)
 
