@@ -55,9 +55,9 @@ binds csvline driveroptions idmap mountmode mountsources ownership selinux
 mount mounted mountoption mounts nacre name names namespace namespaces nearby needs netlink network
 networking networks new nftables nil no node nodes not null number oci of on only oom operation operations
 option options ordered os other otherrepositories out outcome output overlay owner owners pace pack packed
-packer packing parse partial path paths pause paused pauses pax permitted pickled pieces pipe plain plan
+packer packing parse partial path paths pause paused pauses pax permitted pickled piece pieces pipe plain plan
 platform platforms point policy pool port ports postgres postgresql
-prefixed printf probe problem process profile program progress
+around prefixed printf probe problem process profile program progress readaround throughput
 proof proxies proxy prune ps psfilters publish pull push pushed python question quickjson quoting range
 ranged ranges raw read readahead reader reading reassembled rebuild rebuilt receive reclaim recompressed
 record recorded recorder recording records ref reference referrer referrers referring refs refused

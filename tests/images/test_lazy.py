@@ -36,10 +36,14 @@ class Gated(Ranged):
     def __init__(self) -> None:
         super().__init__()
         self.gate, self.wanted = threading.Event(), range(0)
+        self.asked, self.ranges_begun = threading.Condition(), list[tuple[int, int]]()
         self.wrong = self.down = False
 
     @contextmanager
     def fetch_range(self, descriptor: Descriptor, start: int, end: int) -> Iterator[io.BytesIO]:
+        with self.asked:
+            self.ranges_begun.append((start, end))
+            self.asked.notify_all()
         if not (start <= self.wanted.start < end):
             assert self.gate.wait(30)
         if self.down:
@@ -266,6 +270,34 @@ def test_what_cannot_be_lazy_comes_whole(
     made = Pulled(store, gated)
     assert made.layers == []
     assert read(store, made.result, "lib/part1/file") == files["lib/part1/file"]
+
+
+def test_who_reads_does_not_wait_for_what_comes_behind(store: Store, gated: Gated) -> None:
+    """Its piece is asked for once more if it is on its way with others that nobody waits for."""
+    files = version(count=200)
+    gated.chunked("1", files)
+    with pulled(store, gated) as made:
+        (layer,) = made.layers
+        with gated.asked:
+            assert gated.asked.wait_for(lambda: len(gated.ranges_begun) > 0, 30)
+        content = files["lib/part150/file"]
+        assert content is not None
+        gated.wanted = place_of(layer, store, content)
+        assert read(store, made.result, "lib/part150/file") == content
+        assert not layer.extents.is_complete
+
+
+def test_whoever_wants_much_has_the_rest_stream(store: Store, gated: Gated) -> None:
+    """It comes in order from there on, in long ranges, without a wait for another read."""
+    files = version(count=200, size=40_000)
+    gated.chunked("1", files)
+    with pulled(store, gated) as made:
+        gated.gate.set()
+        assert all(read(store, made.result, path) == content for path, content in files.items())
+        made.end()
+    lengths = [end - start for start, end in gated.ranges[1:]]
+    assert len(lengths) < 30
+    assert max(lengths) > 2 << 20
 
 
 PIECES = st.lists(st.tuples(st.integers(0, 5), st.integers(1, 9)), max_size=20)

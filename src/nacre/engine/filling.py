@@ -5,11 +5,15 @@
 
 The holder only waits: when the filler dies, it starts another, and who reads has seen no more than a delay.
 When both have died, readers wait as long as a container holds the layers.
+
+The first filler goes on with the connections of the command, and with what its client knows: nobody waits
+for another handshake, nor for another token.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import suppress
 
 from ..ground.fork import start
@@ -18,10 +22,12 @@ from ..words.errors import ContentError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from ..ground.fork import ChildReport
     from ..images.layers.lazy import LazyLayer
+    from ..images.model.source import Ranged
+    from ..services.client import Client
     from ..stores.store import Store
     from ..words.reference import Reference
     from .wiring import Wiring
@@ -29,6 +35,8 @@ if TYPE_CHECKING:
 _TRIES = 100
 _PATIENCE = 300.0
 """Seconds without the registry after which nothing is tried any more, unless a container needs it."""
+_SWITCH = 0.0005
+"""Seconds that a thread of the filler keeps the interpreter from one that somebody waits for."""
 
 
 def obstacle(store: Store) -> str:
@@ -38,56 +46,90 @@ def obstacle(store: Store) -> str:
     return store.trees.lazy.obstacle
 
 
-def fill(engine: Wiring, reference: Reference, layers: Sequence[LazyLayer]) -> None:
-    """Have the layers filled from the repository of a reference; they are held when this returns.
+def fill(engine: Wiring, reference: Reference, source: Ranged, layers: Sequence[LazyLayer]) -> None:
+    """Have the layers filled from `source`, the repository of a reference; they are held when this returns.
 
     Raises SandboxError, after which they are not here.
     """
     from ..services.containers.supervisor import begin
+    from ..stores.trees.lazy import hold
 
     store = engine.store
     held = [fd for layer in layers for fd in (layer.tree.tar, layer.tree.content.group)]
+    filling = _FillerProcess(engine, reference, source, layers)
 
     def work(report: ChildReport) -> None:
         os.chdir("/")
-        with _opened(store) as fresh:
-            for layer in layers:
-                fresh.trees.lazy.hold(layer.tree)
+        for layer in layers:
+            hold(store.root, layer.tree)
         report.tell(True)
         report.close()
-        _hold(lambda: _fill(engine, store, reference, layers), held)
+        filling.attend(held)
 
     store.rest()
     try:
-        begin(work, "the process that fills the layers", tuple(held))
+        begin(work, "the process that fills the layers", (*held, *filling.connections))
     finally:
+        filling.leave()
         for layer in layers:
             store.trees.lazy.let_go(layer.tree)
 
 
-def _opened(store: Store) -> Store:
-    """Anew: that of the parent must not be used on this side."""
-    return type(store).open(store.root, driver="erofs", create=False)
+class _FillerProcess:
+    """Fillers, one after the other until one has ended in order."""
 
+    def __init__(
+        self, engine: Wiring, reference: Reference, source: Ranged, layers: Sequence[LazyLayer]
+    ) -> None:
+        self._engine, self._store, self._reference, self._layers = engine, engine.store, reference, layers
+        self._client: Client | None = None
+        self._source = source
+        self.connections: list[int] = []
+        if _is_alone():  # else another thread may be at work with the client
+            self._client = engine.client
+            self.connections = engine.client.descriptors()
 
-def _hold(work: Callable[[], object], held: Sequence[int]) -> None:
-    """Until a filler has ended in order."""
-    for _ in range(_TRIES):
-        pid = start(work, keep=held)
-        if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0:
-            return
+    def leave(self) -> None:
+        """The connections are those of a child from now on."""
+        self.connections = []
+        if self._client:
+            self._client.leave()
 
+    def attend(self, held: Sequence[int]) -> None:
+        """In the process that holds the layers."""
+        for _ in range(_TRIES):
+            pid = start(self._fill, keep=[*held, *self.connections])
+            self.leave()
+            if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0:
+                return
 
-def _fill(engine: Wiring, store: Store, reference: Reference, layers: Sequence[LazyLayer]) -> None:
-    from ..images.layers.filler import Filler
-    from .network import client_of
+    def _fill(self) -> None:
+        from .network import client_of
 
-    with _opened(store) as fresh, client_of(engine.config, engine.network) as client:
-        lazy = fresh.trees.lazy
+        sys.setswitchinterval(_SWITCH)
+        if self._client:
+            return self._fill_from(self._source)
+        with client_of(self._engine.config, self._engine.network) as client:
+            return self._fill_from(client.repository(self._reference))
 
-        def wanted(layer: LazyLayer, seconds: float) -> bool:
-            return layer.tree.is_here and (seconds < _PATIENCE or has_lazy(store.root))
+    def _fill_from(self, source: Ranged) -> None:
+        from ..images.layers.filler import Filler
 
-        repository = client.repository(reference)
         with suppress(ContentError):  # a tree that is not what its image says is gone, and will be no other
-            Filler(layers, repository, lambda layer: lazy.complete(layer.tree), wanted).run()
+            Filler(self._layers, source, self._complete, self._wanted).run()
+
+    def _complete(self, layer: LazyLayer) -> None:
+        """With a store opened anew: that of the parent must not be used on this side."""
+        store = self._store
+        with type(store).open(store.root, driver="erofs", create=False) as fresh:
+            fresh.trees.lazy.complete(layer.tree)
+
+    def _wanted(self, layer: LazyLayer, seconds: float) -> bool:
+        return layer.tree.is_here and (seconds < _PATIENCE or has_lazy(self._store.root))
+
+
+def _is_alone() -> bool:
+    """Whether this process has one thread."""
+    from threading import active_count
+
+    return active_count() == 1

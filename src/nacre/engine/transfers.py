@@ -80,7 +80,7 @@ def pull_lazily(
             source, reference, engine.store, platform=platform, progress=progress, budget=budget(engine)
         )
         if layers:
-            fill(engine, reference, layers)
+            fill(engine, reference, source, layers)
     engine.tell("image", "pull", reference.familiar, reference.familiar_name)
     return result
 

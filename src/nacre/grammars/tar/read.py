@@ -310,7 +310,9 @@ def _member(header: bytes, source: TarSource, extras: _Extras) -> tuple[Entry, _
     return entry, _Payload(source, size, path), -size % _BLOCK
 
 
-def _rare_member(header: bytes, name: bytes, source: TarSource, extras: _Extras) -> tuple[Entry, _Payload, int]:
+def _rare_member(
+    header: bytes, name: bytes, source: TarSource, extras: _Extras
+) -> tuple[Entry, _Payload, int]:
     """Everything but a plain file with a plain header."""
     flag, records = header[156:157], extras.records or Records()
     name = records.path or extras.path or name

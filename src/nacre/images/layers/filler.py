@@ -1,8 +1,8 @@
 """Filling layers that were laid lazily: what somebody waits for first, everything else behind it.
 
-    read of a hole ──► event ──► its pieces, and some after them ─┐
-                                 the pieces that come next ───────┴─► fetched, unpacked, verified, written
-                                                                      └─► the readers go on
+    read of a hole ──► event ──► its pieces, and some around them ─┐
+                                 the pieces that come next ────────┴─► fetched, unpacked, verified, written
+                                                                       └─► the readers go on
 
 What a registry sends is written only when it has the digest that the table of contents gives. Where it
 cannot be had, the read fails with EIO, and the next one tries again. Events are answered here alone; who
@@ -16,17 +16,14 @@ import os
 import select
 from collections import deque
 from contextlib import suppress
-from hashlib import sha256
-from io import BytesIO
-from threading import Condition, Thread, get_native_id
+from threading import Condition, Lock, Thread, get_native_id
 from time import monotonic
 
-from ...grammars.codecs.stream import decompress
-from ...ground.files import trace, write_at
+from ...ground.files import trace
 from ...ground.work.threads import raise_first
-from ...words.errors import InvalidArchive, NacreError
+from ...words.errors import NacreError, RegistryError
 from ...words.value import Value
-from .lazy import fetched
+from .readaround import ReadAround, Throughput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,16 +33,26 @@ if TYPE_CHECKING:
     from ..model.source import Ranged
     from .lazy import LazyLayer
 
-_FIRST, _BEHIND, _BEHIND_BUSY = 8, 6, 2
-"""Fetches at once that somebody waits for; that nobody does, otherwise and while somebody has just waited."""
-_AROUND, _LONGEST, _AHEAD = 1 << 20, 2 << 20, 4 << 20
-"""Bytes of the blob that a read brings at least, that one fetch brings at most, and one behind the others."""
+_FIRST, _BESIDES, _BEHIND, _BEHIND_BUSY = 8, 6, 6, 2
+"""Fetches at once that somebody waits for, and those of them that only lie around; those that nobody waits
+for, otherwise and while somebody has just waited.
+"""
+_LONGEST, _AHEAD = 1 << 20, 4 << 20
+"""Bytes of the blob that one fetch brings at most, and one behind the others."""
 _NEAR = 1 << 15
 """Bytes between two pieces that are fetched with them."""
-_JUST = 0.5
+_BLOCK = 1 << 17
+_JUST, _START = 0.25, 3.0
+"""Seconds after a read in which there are likely more, and those at the start that are for these alone."""
+_MUCH = 3
+"""When more than one byte of so many was wanted, all of it is: the rest comes at once, in order."""
 _NOTE_EVERY = 0.5
 _NICE = 10
 _FIRST_PAUSE, _LAST_PAUSE = 1.0, 60.0
+_ASKED, _BESIDE, _REST = "asked", "beside", "rest"
+"""Why something is fetched: it is waited for, lies around that, or comes in any case."""
+_FLYING, _WANTED = 1, 2
+"""How a piece is on its way: with those behind, or with what somebody waits for."""
 
 
 class _WaitingReader:
@@ -65,7 +72,7 @@ class _Fetch(Value):
 
     work: _LayerWork
     numbers: tuple[int, ...]
-    wanted: bool
+    why: str
 
 
 class _LayerWork:
@@ -74,10 +81,11 @@ class _LayerWork:
     def __init__(self, layer: LazyLayer) -> None:
         self.layer, self.extents = layer, layer.extents
         self.total = sum(layer.extents.size)
+        self.size = sum(layer.extents.end) - sum(layer.extents.start)
         self.flying = bytearray(len(layer.extents))
         self.readers: list[_WaitingReader] = []
         self.ending = self.ended = False
-        self._next = 0
+        self._next, self._around = 0, ReadAround(layer.extents)
 
     def is_idle(self, number: int) -> bool:
         """Whether a piece is neither here nor on its way."""
@@ -87,19 +95,14 @@ class _LayerWork:
         """Bytes of a piece in the blob."""
         return self.extents.end[number] - self.extents.start[number]
 
-    def around(self, numbers: list[int]) -> list[int]:
-        """Those that are not on their way, and more behind: a round trip takes longer than the transfer."""
-        found = [number for number in numbers if self.is_idle(number)]
+    def around(self, numbers: list[int], trip: int, flying: int) -> list[int]:
+        """Those that are not on their way as `flying` says, and what comes with them (`readaround`)."""
+        found = [number for number in numbers if self.flying[number] < flying]
         if not found:
             return []
-        size = sum(map(self.length, found))
-        for number in range(found[-1] + 1, len(self.extents)):
-            if size >= _AROUND:
-                break
-            if self.is_idle(number):
-                found.append(number)
-                size += self.length(number)
-        return found
+        asked = set(found)
+        more = self._around.of(found[0], found[-1], trip)
+        return [number for number in more if number in asked or self.is_idle(number)]
 
     def following(self) -> list[int]:
         """The next ones that nobody has asked for; again from the beginning where some have failed."""
@@ -114,17 +117,21 @@ class _LayerWork:
         self._next = found[-1] + 1 if found else 0
         return found
 
-    def runs(self, numbers: list[int], most: int, *, wanted: bool) -> Iterator[_Fetch]:
+    def runs(self, numbers: list[int], most: int, why: str) -> Iterator[_Fetch]:
         """The pieces as fetches, which are on their way from now on."""
         run: list[int] = []
         for number in numbers:
-            self.flying[number] = 1
+            self.flying[number] = _FLYING if why is _REST else _WANTED
             if run and not self._fits(run, number, most):
-                yield _Fetch(self, tuple(run), wanted)
+                yield _Fetch(self, tuple(run), why)
                 run = []
             run.append(number)
         if run:
-            yield _Fetch(self, tuple(run), wanted)
+            yield _Fetch(self, tuple(run), why)
+
+    def begin_at(self, number: int) -> None:
+        """What comes next begins there."""
+        self._next = number
 
     def put_back(self, numbers: tuple[int, ...]) -> None:
         """They are not on their way, after all or any more."""
@@ -165,9 +172,15 @@ class Filler:
     ) -> None:  # fmt: skip
         self._works = [_LayerWork(layer) for layer in layers]
         self._source, self._complete, self._wanted = source, complete, wanted
-        self._ready = Condition()
+        self._lock = Lock()
+        self._ready, self._spare = Condition(self._lock), Condition(self._lock)
         self._asked: deque[_Fetch] = deque()
-        self._behind, self._last_asked, self._pause, self._not_before = 0, -_JUST, 0.0, 0.0
+        self._beside: deque[_Fetch] = deque()
+        self._flying = {_ASKED: 0, _BESIDE: 0, _REST: 0}
+        self._throughput, self._size = Throughput(), sum(work.size for work in self._works)
+        self._came_wanted, self._current = 0, self._works[0]
+        self._began = self._last_asked = monotonic()
+        self._pause, self._not_before = 0.0, 0.0
         self._trouble, self._since = "", 0.0
         self._failures: list[NacreError] = []
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -180,7 +193,8 @@ class Filler:
         """Until every layer is whole, or is not wanted any more. Raises what `complete` raised."""
         for work in self._works:
             self._look(work)
-        threads = [Thread(target=self._fetch, args=(self._take_asked,)) for _ in range(_FIRST)]
+        first = (self._take_asked, self._ready)
+        threads = [Thread(target=self._fetch, args=first) for _ in range(_FIRST)]
         threads += [Thread(target=self._fetch_behind) for _ in range(_BEHIND)]
         for thread in threads:
             thread.start()
@@ -221,16 +235,36 @@ class Filler:
             self._ask(work, event)
 
     def _ask(self, work: _LayerWork, event: ReadEvent) -> None:
-        with self._ready:
+        with self._lock:
             missing = work.extents.missing(work.extents.within(event.offset, event.count))
             reader = _WaitingReader(work.layer.tree.content, event, set(missing))
             if missing and not work.ended:
                 work.readers.append(reader)
                 self._last_asked = monotonic()
-                self._asked.extend(work.runs(work.around(missing), _LONGEST, wanted=True))
-                self._ready.notify_all()
+                self._want(work, missing)
+                self._ready.notify(_FIRST)
                 return
         reader.answer(errno.EIO if missing else 0)
+
+    def _want(self, work: _LayerWork, missing: list[int]) -> None:
+        """What a read needs, before all else; only a stream is waited for."""
+        numbers = work.around(missing, self._throughput.trip, _FLYING if self._streams else _WANTED)
+        fetches = [*work.runs(numbers, _LONGEST, _ASKED)]
+        asked = set(missing)
+        for fetch in fetches:
+            self._came_wanted += sum(map(work.length, fetch.numbers))
+            if asked.isdisjoint(fetch.numbers):
+                self._beside.append(fetch.replace(why=_BESIDE))
+            else:
+                self._asked.append(fetch)
+        if numbers and self._streams:
+            self._current = work
+            work.begin_at(numbers[0])
+
+    @property
+    def _streams(self) -> bool:
+        """So much was wanted that all will be."""
+        return self._came_wanted * _MUCH > self._size
 
     def _note(self) -> None:
         for work in self._works:
@@ -244,15 +278,16 @@ class Filler:
         """What nobody waits for, at a lower priority."""
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, get_native_id(), _NICE)
-        self._fetch(self._take_next)
+        self._fetch(self._take_next, self._spare)
 
-    def _fetch(self, take: Callable[[], _Fetch | None]) -> None:
+    def _fetch(self, take: Callable[[], _Fetch | None], turn: Condition) -> None:
         while not self._is_over:
-            with self._ready:
+            with self._lock:
                 fetch = take()
                 if fetch is None:
-                    self._ready.wait(_NOTE_EVERY)
+                    turn.wait(_JUST)
                     continue
+                self._flying[fetch.why] += 1
             failure = None
             try:
                 self._bring(fetch)
@@ -261,19 +296,28 @@ class Filler:
             self._landed(fetch, failure)
 
     def _take_asked(self) -> _Fetch | None:
-        return self._asked.popleft() if self._asked else None
+        if self._asked:
+            return self._asked.popleft()
+        if self._beside and self._flying[_BESIDE] < _BESIDES:
+            return self._beside.popleft()
+        return self._ahead() if self._streams and self._flying[_REST] < _BEHIND + _BESIDES else None
 
     def _take_next(self) -> _Fetch | None:
         now = monotonic()
-        most = _BEHIND_BUSY if now - self._last_asked < _JUST else _BEHIND
-        fetch = self._ahead() if now >= self._not_before and self._behind < most else None
-        self._behind += fetch is not None
-        return fetch
+        return self._ahead() if self._flying[_REST] < self._most_behind(now) else None
+
+    def _most_behind(self, now: float) -> int:
+        """At the start a program has line and processors for itself, until it pauses."""
+        if self._streams or now - self._last_asked >= _JUST:
+            return _BEHIND
+        return 0 if now - self._began < _START else _BEHIND_BUSY
 
     def _ahead(self) -> _Fetch | None:
         """The next pieces that nobody has asked for."""
-        for work in self._works:
-            runs = [*work.runs(work.following(), _AHEAD, wanted=False)]
+        if monotonic() < self._not_before:
+            return None
+        for work in (self._current, *self._works):
+            runs = [*work.runs(work.following(), _AHEAD, _REST)]
             for other in runs[1:]:
                 work.put_back(other.numbers)
             if runs:
@@ -282,38 +326,54 @@ class Filler:
 
     def _bring(self, fetch: _Fetch) -> None:
         work, extents = fetch.work, fetch.work.extents
-        start, end = extents.start[fetch.numbers[0]], extents.end[fetch.numbers[-1]]
-        data = memoryview(fetched(self._source, work.layer.layer, start, end))
-        for number in fetch.numbers:
-            packed = data[extents.start[number] - start : extents.end[number] - start]
-            plain = unpacked(packed, work.layer.codec, extents.size[number], extents.digests[number])
-            write_at(work.layer.tree.tar, plain, extents.at[number])
-            with self._ready:
+        for number, packed in self._packed(fetch):
+            if extents.here[number]:  # it came with another fetch
+                continue
+            extents.write(work.layer.tree.tar, number, extents.unpack(number, packed))
+            with self._lock:
                 done = work.arrived(number)
             trace("lazy:arrived")
             for reader in done:
                 reader.answer()
         self._pause, self._trouble = 0.0, ""
 
+    def _packed(self, fetch: _Fetch) -> Iterator[tuple[int, memoryview]]:
+        """Each piece, with its number, as soon as it has come."""
+        extents, numbers, began = fetch.work.extents, fetch.numbers, monotonic()
+        start, end = extents.start[numbers[0]], extents.end[numbers[-1]]
+        data, at = memoryview(bytearray(end - start)), 0
+        with self._source.fetch_range(fetch.work.layer.layer, start, end) as reader:
+            answered = monotonic()
+            for number in numbers:
+                while at < extents.end[number] - start:
+                    part = reader.read(min(_BLOCK, len(data) - at))
+                    if not part:
+                        raise RegistryError("a range of a layer came with too few bytes")
+                    data[at : at + len(part)] = part
+                    at += len(part)
+                yield number, data[extents.start[number] - start : extents.end[number] - start]
+        self._throughput.took(answered - began, len(data), monotonic() - answered)
+
     def _landed(self, fetch: _Fetch, failure: Exception | None) -> None:
         """At once with its pieces off the way again: who asks for them later has them fetched anew."""
-        with self._ready:
+        with self._lock:
             lost = self._failed(fetch, failure) if failure else []
             fetch.work.put_back(fetch.numbers)
-            self._behind -= not fetch.wanted
-            self._ready.notify_all()
+            self._flying[fetch.why] -= 1
+            (self._spare if fetch.why is _REST else self._ready).notify()
         for reader in lost:
             reader.answer(errno.EIO)
         if fetch.work.extents.is_complete:
             self._look(fetch.work)
 
     def _failed(self, fetch: _Fetch, error: Exception) -> list[_WaitingReader]:
-        """Those who waited for one of the pieces; what nobody waits for comes after a pause."""
+        """Those whose pieces come in no other way; what nobody waits for comes after a pause."""
         self._since = self._since if self._trouble else monotonic()
         self._trouble = error.message if isinstance(error, NacreError) else str(error) or repr(error)
         self._pause = min(_LAST_PAUSE, self._pause * 2 or _FIRST_PAUSE)
         self._not_before = monotonic() + self._pause
-        return fetch.work.lost(set(fetch.numbers))
+        twice = fetch.work.flying if fetch.why is _REST else b""
+        return fetch.work.lost({n for n in fetch.numbers if not twice or twice[n] != _WANTED})
 
     def _look(self, work: _LayerWork) -> None:
         """Whether a layer is whole, or not wanted any more; its end comes once."""
@@ -321,7 +381,7 @@ class Filler:
         failing = monotonic() - self._since if self._trouble else 0.0
         if not whole and self._wanted(work.layer, failing):
             return
-        with self._ready:
+        with self._lock:
             first, work.ending = not work.ending, True
         if first:
             self._end(work, whole=whole)
@@ -332,23 +392,11 @@ class Filler:
                 self._complete(work.layer)
         except NacreError as error:
             self._failures.append(error)
-        with self._ready:
+        with self._lock:
             work.ended = True
             left, work.readers = work.readers, []
             self._ready.notify_all()
+            self._spare.notify_all()
         for reader in left:
             reader.answer(errno.EIO)
         os.eventfd_write(self._wake, 1)
-
-
-def unpacked(packed: memoryview, codec: str, size: int, digest: str) -> bytes:
-    """One piece, verified. Raises InvalidArchive for anything else than it should be."""
-    stream, left = decompress(BytesIO(packed), codec), size
-    parts: list[bytes] = []
-    while left and (data := stream.read(left)):
-        parts.append(data)
-        left -= len(data)
-    plain = b"".join(parts)
-    if left or sha256(plain).hexdigest() != digest:
-        raise InvalidArchive("a piece of a layer is not what its table of contents says")
-    return plain

@@ -11,11 +11,16 @@ from __future__ import annotations
 import mmap
 from array import array
 from bisect import bisect_right
+from hashlib import sha256
+from io import BytesIO
 from typing import cast
 
+from ...grammars.codecs.piece import unpack_piece
+from ...grammars.codecs.stream import decompress
+from ...ground.files import write_at
 from ...ground.work.threads import in_parallel
 from ...stores.trees.lazy import LazyTree
-from ...words.errors import ContentError, NotFound, RegistryError, Unsupported
+from ...words.errors import ContentError, InvalidArchive, NotFound, RegistryError, Unsupported
 from ...words.value import Value
 from .partial import LEAST
 
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
     from threading import Event
 
     from ...grammars.chunked.layout import TableOfContents
+    from ...grammars.tar.entry import Reader
     from ...words.oci import Descriptor
     from ..model.source import Ranged
     from .job import LayerJob
@@ -38,7 +44,9 @@ _PIECE = 1 << 18
 class Extents:
     """Where the pieces of a layer are, in the order of its tar; `here` is shared with forked processes."""
 
-    def __init__(self) -> None:
+    def __init__(self, codec: str = "") -> None:
+        """`codec` is that of the pieces."""
+        self.codec = codec
         self.at, self.size, self.start, self.end = (array("Q") for _ in range(4))
         self.digests: list[str] = []
         self.here: mmap.mmap | bytearray = bytearray()
@@ -77,6 +85,22 @@ class Extents:
         here = self.here
         return [number for number in numbers if not here[number]]
 
+    def unpack(self, number: int, packed: memoryview) -> bytes:
+        """A piece out of its bytes of the blob, verified. Raises InvalidArchive for anything else."""
+        size = self.size[number]
+        plain = unpack_piece(packed, self.codec, size)
+        return self.verified(number, plain or first_bytes(decompress(BytesIO(packed), self.codec), size))
+
+    def verified(self, number: int, plain: bytes) -> bytes:
+        """The same bytes. Raises InvalidArchive unless they are those of the piece."""
+        if len(plain) != self.size[number] or sha256(plain).hexdigest() != self.digests[number]:
+            raise InvalidArchive("a piece of a layer is not what its table of contents says")
+        return plain
+
+    def write(self, tar: int, number: int, plain: bytes) -> None:
+        """Put a piece into the tar. Raises OSError."""
+        write_at(tar, plain, self.at[number])
+
     @property
     def bytes_here(self) -> int:
         """Bytes of content that have come."""
@@ -88,13 +112,21 @@ class Extents:
         return self.here.find(b"\0") < 0
 
 
+def first_bytes(stream: Reader, count: int) -> bytes:
+    """So many bytes of a stream, fewer if it ends. Raises InvalidArchive where it is damaged."""
+    parts: list[bytes] = []
+    while count and (data := stream.read(count)):
+        parts.append(data)
+        count -= len(data)
+    return b"".join(parts)
+
+
 class LazyLayer(Value):
-    """A layer that was laid, and what has to come; `codec` is that of its pieces."""
+    """A layer that was laid, and what has to come."""
 
     tree: LazyTree
     layer: Descriptor
     extents: Extents
-    codec: str
 
 
 def lay_lazily(jobs: Sequence[LayerJob], laid: list[LazyLayer]) -> None:
@@ -120,7 +152,7 @@ def _attempt(job: LayerJob) -> LazyLayer | None:
         layout = open_layout(job.layer, lambda start, end: _read(job, start, end))
         if layout is None or layout.variants != 1:
             return None
-        extents = Extents()
+        extents = Extents(layout.codec)
         tree = job.store.trees.lazy.lay(job.diff_id, _pieces(layout, extents))
     except (ContentError, RegistryError, NotFound, Unsupported) as error:
         job.task.phase(f"Comes whole: {error.message}", job.layer.size)
@@ -128,7 +160,7 @@ def _attempt(job: LayerJob) -> LazyLayer | None:
     if tree is None:
         return None
     extents.seal()
-    return LazyLayer(tree, job.layer, extents, layout.codec)
+    return LazyLayer(tree, job.layer, extents)
 
 
 def _read(job: LayerJob, start: int, end: int) -> bytes:

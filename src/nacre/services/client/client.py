@@ -201,6 +201,14 @@ class Client:
         authorities = tuple(filter(None, (common, *special.authorities)))
         return Connection(proxy_for(url, proxies, special.proxy), authorities, tuple(special.pairs)[:1])
 
+    def descriptors(self) -> list[int]:
+        """Those of all connections, for a child that goes on with them; then `leave` them here."""
+        return self._transport.descriptors()
+
+    def leave(self) -> None:
+        """Let go of all connections without a word to the other side; the next request makes new ones."""
+        self._transport.forked()
+
     def close(self) -> None:
         """Close all connections. Idempotent."""
         self._transport.close()

@@ -367,6 +367,12 @@ class Transport:
         for manager in self._managers.values():
             manager.clear()
 
+    def descriptors(self) -> list[int]:
+        """Those of all connections: a child in which they stay open may go on with them, once it is `forked`
+        here.
+        """
+        return [fd for connected in self._sockets if (fd := connected.fileno()) >= 0]
+
     def forked(self) -> None:
         """This is a fork, in one thread: its parent's connections are not for it."""
         self._managers.clear()

@@ -88,7 +88,7 @@ class LazyTrees:
         """Make a tree of what its tar is made of, with holes; None if the tree is here by now.
 
         This process holds it from then on, and must fill it, or have it filled by a process that it forks and
-        that calls `hold`. Raises InvalidArchive, Unsupported, StoreError, and what `pieces` raises.
+        that calls `hold` (below). Raises InvalidArchive, Unsupported, StoreError, and what `pieces` raises.
         """
         from .making import Making
 
@@ -118,10 +118,6 @@ class LazyTrees:
             raise
         return tree
 
-    def hold(self, tree: LazyTree) -> None:
-        """This process, which has the descriptors of the one that laid it, holds it, too. Raises OSError."""
-        shared.hold_group(self._catalog.root, f"{tree.folder}/{files.INDEX}", tree.content.group)
-
     def let_go(self, tree: LazyTree) -> None:
         """This process does not hold it any more: close the descriptors. Raises OSError."""
         shared.release_group(self._catalog.root, f"{tree.folder}/{files.INDEX}", tree.content.group)
@@ -147,6 +143,11 @@ class LazyTrees:
         sql = "UPDATE tree SET boot = ?, written = ? WHERE diff_id = ? AND boot = ?"
         self._catalog.database.change(sql, (boot_id(), time.time(), tree.diff_id, files.LAZY))
         tree.content.unmark(tree.tar)
+
+
+def hold(root: str, tree: LazyTree) -> None:
+    """This process, which has the descriptors of the one that laid it, holds it, too. Raises OSError."""
+    shared.hold_group(root, f"{tree.folder}/{files.INDEX}", tree.content.group)
 
 
 def is_filled(root: str, folder: str) -> bool:

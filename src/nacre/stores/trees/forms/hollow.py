@@ -74,6 +74,7 @@ class HollowTar(TarSource):
         self._held, self._start, self._at = bytearray(), 0, 0
 
     def take(self, count: int) -> bytes:
+        """See `TarSource`, which this implements."""
         if len(self._rest) == count:  # a header
             data, self._rest = self._rest, b""
             self.position += count
@@ -85,6 +86,7 @@ class HollowTar(TarSource):
         return b"".join(parts)
 
     def some(self, count: int) -> bytes:
+        """See `TarSource`, which this implements."""
         if not self._has_more():
             return b""
         if self._rest:
@@ -96,6 +98,7 @@ class HollowTar(TarSource):
         return data
 
     def skip(self, count: int) -> int:
+        """See `TarSource`, which this implements."""
         while count and self._has_more():
             step = min(count, len(self._rest) or self._hole)
             if self._rest:
