@@ -111,6 +111,7 @@ object objects observed occurrence oidc opened outgoing page part place placed p
 protocol query quota quotas rate rates readme registrycontent render renderer retention scrub scrubber
 secret shown sign signin sso static still storage tables tls trust trusts unavailable views visit webhook
 webhooks
+answered api counting detail empty heartbeat made management named openapi people purged runs upkeep
 """
 FIELD = frozenset(_FIELD.split())
 """Terms of OCI, containerd, docker, POSIX, tar, Go and Python, and plain words with their plain meaning."""

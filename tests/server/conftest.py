@@ -47,10 +47,10 @@ class Answer:
 
 
 class Api:
-    """Requests to one registry; a path is given without `/v2/`, a Location as it came."""
+    """Requests to one registry, with `headers`; a path is given without `/v2/`, a Location as it came."""
 
-    def __init__(self, url: str) -> None:
-        self.url, self.address = url, urlsplit(url).netloc
+    def __init__(self, url: str, **headers: str) -> None:
+        self.url, self.address, self.headers = url, urlsplit(url).netloc, headers
 
     def __call__(
         self, method: str, path: str, body: Any = None, chunked: bool = False, **headers: str
@@ -58,7 +58,7 @@ class Api:
         connection = http.client.HTTPConnection(self.address, timeout=TIMEOUT)
         try:
             target = path if path.startswith("/") else "/v2/" + path
-            names = {name.replace("_", "-"): value for name, value in headers.items()}
+            names = {name.replace("_", "-"): value for name, value in (self.headers | headers).items()}
             connection.request(method, target, body, names, encode_chunked=chunked)
             return Answer(connection.getresponse())
         finally:

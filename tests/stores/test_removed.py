@@ -325,7 +325,7 @@ def test_against_a_model(lab: Lab, seed: int) -> None:
         elif act == "undo":
             _undo(lab, dice)
         elif act == "retain":
-            Retention(lab.catalog, rules, OPEN).remove()
+            list(Retention(lab.catalog, rules, OPEN).remove())
         elif act == "collect":
             lab.collect(untagged=DAY / 2)
         _prove(lab)

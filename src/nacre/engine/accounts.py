@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from ..stores.accounts.administration import Administration
     from ..stores.accounts.model import AccessToken, AuditEntry, Grant, Namespace, RegistryUser, Team, Trust
-    from ..stores.activity import ActivityEntry
 
 
 class RegistryAccounts:
@@ -183,26 +182,14 @@ class RegistryAccounts:
         """
         from contextlib import closing
 
+        from ..stores.accounts.model import audit_entry
         from ..stores.activity import Activity, ActivityQuery
         from ..stores.registry import catalog_of
 
         query = ActivityQuery(repository, user, action, since)
         with closing(catalog_of(self._folder)) as catalog:
-            found = [_entry(each) for each in Activity(catalog).page(0, limit, query)]
+            found = [audit_entry(each) for each in Activity(catalog).page(0, limit, query)]
         return sorted((*found, *self._accounts.audit(limit, query)), key=_moment, reverse=True)[:limit]
-
-
-def _entry(each: ActivityEntry) -> AuditEntry:
-    from ..stores.accounts.model import AuditEntry
-
-    tag, digest = each.reference, each.digest
-    if not each.repository:
-        subject = tag
-    elif each.action == "mount":
-        subject = f"{each.repository}@{digest} from {tag}"
-    else:
-        subject = each.repository + (f":{tag}" if tag else "") + (f"@{digest}" if digest else "")
-    return AuditEntry(each.at, each.actor, each.action, subject, each.client)
 
 
 def _moment(each: AuditEntry) -> float:

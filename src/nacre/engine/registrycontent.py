@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ..words.errors import InvalidName, NotFound, RegistryError
-from ..words.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,26 +10,11 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ..services.server.outgoing import Post
-    from ..services.server.webhooks import Webhook
+    from ..services.server.webhooks import Webhook, WebhookState
     from ..stores.catalog import Catalog
     from ..stores.removed import RemovedContent, RemovedEntry
     from ..stores.retention import ExpiredTag
     from ..words.rules import RetentionRule, WebhookRule
-
-
-class WebhookState(Value):
-    """How far a webhook is: how many entries `behind`; why the last try failed, "" if it did not.
-
-    `place` is its URL without what may be secret.
-    """
-
-    name: str
-    place: str
-    events: tuple[str, ...]
-    signed: bool
-    behind: int
-    tries: int
-    error: str
 
 
 class RegistryContent:
@@ -121,11 +105,11 @@ class RegistryContent:
 
         with closing(accounts_of(self._folder)) as accounts:
             retention = Retention(self._catalog, rules, accounts)
-            return list(retention.look()) if dry_run else retention.remove()
+            return list(retention.look() if dry_run else retention.remove())
 
     def webhooks(self, rules: Sequence[WebhookRule]) -> list[WebhookState]:
         """How far those who are told what happens are."""
-        return [_state(webhook) for webhook in self._webhooks(rules)]
+        return [webhook.state() for webhook in self._webhooks(rules)]
 
     def test_webhook(self, rules: Sequence[WebhookRule], name: str) -> None:
         """Tell one of something that did not happen. Raises NotFound, RegistryError if it fails."""
@@ -147,18 +131,6 @@ class RegistryContent:
         from ..stores.removed import RemovedContent
 
         return RemovedContent(self._catalog)
-
-
-def _state(webhook: Webhook) -> WebhookState:
-    from ..grammars.wire.links import origin
-
-    rule, progress = webhook.rule, webhook.progress()
-    scheme, host, port = origin(rule.url)
-    signed = bool(rule.secret)
-    return WebhookState(
-        rule.name, f"{scheme}://{host}:{port}", rule.events, signed, webhook.behind, progress.tries,
-        progress.error,
-    )  # fmt: skip
 
 
 def _parse(name: str) -> tuple[str, str, str]:

@@ -106,9 +106,9 @@ class Retention:
             count += self._remove(each)
             yield count
 
-    def remove(self) -> list[ExpiredTag]:
-        """Remove them; those that went."""
-        return [each for each in self.look() if self._remove(each)]
+    def remove(self) -> Iterator[ExpiredTag]:
+        """Remove them; those that went, each after it has."""
+        return (each for each in self.look() if self._remove(each))
 
     def _remove(self, each: ExpiredTag) -> bool:
         """Unless somebody has moved it."""

@@ -50,4 +50,4 @@ def test_refusals_carry_status_and_code() -> None:
 
 
 def test_every_code_is_its_own() -> None:
-    assert len({code.name for code in Code}) == len(Code.__members__) == 21
+    assert len({code.name for code in Code}) == len(Code.__members__) == 24

@@ -5,7 +5,7 @@
 
 Source: distribution-spec v1.1, "Error Codes"; statuses, and the codes it does not name (RANGE_INVALID,
 PAGINATION_NUMBER_INVALID, UNKNOWN, UNAVAILABLE), as docker's registry gives them; PRECONDITION_FAILED
-is ours.
+is ours, and REQUEST_INVALID, NOT_FOUND and CONFLICT are those of the management API.
 """
 
 from __future__ import annotations
@@ -48,6 +48,9 @@ class Code(Enum):
     DENIED = (403, "requested access to the resource is denied")
     UNSUPPORTED = (405, "the operation is unsupported")
     TOOMANYREQUESTS = (429, "too many requests")
+    REQUEST_INVALID = (400, "invalid request")
+    NOT_FOUND = (404, "there is no such thing")
+    CONFLICT = (409, "what is there does not allow this")
     UNKNOWN = (500, "unknown error")
     UNAVAILABLE = (503, "service unavailable")
 

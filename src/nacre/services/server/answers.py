@@ -95,12 +95,9 @@ def failure(error: Exception, request: str = "") -> Response:
     """
     status, code, message = _judge(error)
     headers = error.headers if isinstance(error, RegistryError) else None
-    response = answer(
-        status,
-        headers,
-        encode(code, message, {"request": request} if status >= 500 and request else None),
-        JSON,
-    )
+    hint = error.hint if isinstance(error, RegistryError) else ""
+    detail = {"request": request} if status >= 500 and request else {"hint": hint} if hint else None
+    response = answer(status, headers, encode(code, message, detail), JSON)
     if status in (408, 413):
         response.headers["Connection"] = "close"
     if status in (429, 503):

@@ -77,7 +77,7 @@ class Registry:
         upstreams: Sequence[Upstream] = (),
     ) -> None:
         self.state = RegistryState(store, rules)
-        outgoing = outgoing or Outgoing()
+        self.outgoing = outgoing = outgoing or Outgoing()
         self.log = RegistryLog(log, access, json=self.state.rules.log.form == "json")
         self.metrics = RequestMetrics()
         self._handlers = self._table()

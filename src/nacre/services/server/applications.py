@@ -39,6 +39,7 @@ APPLICATIONS = (
     Application("access.tokens", ("/token",), closed=True),
     Application("exposition", ("/metrics",)),
     Application("health", ("/healthz", "/readyz")),
+    Application("management.app", ("/api/v1/*",)),
     Application("page.app", ("/", "/r/*", "/-/*")),
 )  # fmt: skip
 

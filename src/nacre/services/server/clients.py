@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from ...grammars.wire.errors import Code, refusal
 
@@ -30,6 +31,15 @@ def check_namespace(request: Request) -> None:
         for host in request.query_params.getlist("ns"):
             if not _HOST.fullmatch(host):
                 raise refusal(Code.NAME_INVALID, f"ns must be a registry like docker.io, not {host[:100]!r}")
+
+
+def check_origin(request: Request) -> None:
+    """Raises RegistryError (403) for what a page of another site makes a browser send."""
+    site = request.headers.get("sec-fetch-site", "same-origin")
+    origin = request.headers.get("origin", "")
+    here = urlsplit(origin).netloc == request.headers.get("host", "")
+    if site not in ("same-origin", "none") or (origin and not here):
+        raise refusal(Code.DENIED, "this was sent from another site", status=403)
 
 
 def group_of(address: str) -> str:

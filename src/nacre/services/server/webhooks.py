@@ -18,9 +18,11 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ...grammars.wire.links import origin
 from ...stores.activity import ActivityEntry
 from ...stores.marks import Marks
 from ...words.errors import NacreError
+from ...words.value import Value
 from .jobs import Job
 
 if TYPE_CHECKING:
@@ -53,6 +55,21 @@ class DeliveryProgress(NamedTuple):
         """It is to be told once more, later."""
         pause = min(_FIRST * 2**self.tries, _LONGEST)
         return self._replace(tries=self.tries + 1, again=now + pause, error=error[:300])
+
+
+class WebhookState(Value):
+    """How far a webhook is: how many entries `behind`; why the last try failed, "" if it did not.
+
+    `place` is its URL without what may be secret.
+    """
+
+    name: str
+    place: str
+    events: tuple[str, ...]
+    signed: bool
+    behind: int
+    tries: int
+    error: str
 
 
 class Webhook:
@@ -101,6 +118,14 @@ class Webhook:
     def behind(self) -> int:
         """Entries that it has not been told of, whether it wants them or not."""
         return max(0, self._activity.newest() - self.progress().position)
+
+    def state(self) -> WebhookState:
+        """How far it is, for people."""
+        rule, progress = self.rule, self.progress()
+        scheme, host, port = origin(rule.url)
+        place = f"{scheme}://{host}:{port}"
+        how = (self.behind, progress.tries, progress.error)
+        return WebhookState(rule.name, place, rule.events, bool(rule.secret), *how)
 
     def test(self) -> str:
         """Tell it of something that did not happen; why it failed, "" if it did not."""

@@ -88,15 +88,20 @@ class Administration:
 
     def audit(self, limit: int = 100, query: ActivityQuery = _ANY) -> list[AuditEntry]:
         """The newest changes of accounts, the last first; they belong to no repository."""
-        wanted = select(AUDIT.c.at, AUDIT.c.actor, AUDIT.c.action, AUDIT.c.subject)
+        return [entry for _, entry in self.audited(0, limit, query)]
+
+    def audited(self, before: int, limit: int, query: ActivityQuery = _ANY) -> list[tuple[int, AuditEntry]]:
+        """As `audit`, each after its number; the next page is that `before` the last number of this one."""
+        wanted = select(AUDIT.c.id, AUDIT.c.at, AUDIT.c.actor, AUDIT.c.action, AUDIT.c.subject)
         wanted = wanted.where(AUDIT.c.at >= query.since)
+        wanted = wanted.where(AUDIT.c.id < before) if before else wanted
         wanted = wanted.where(AUDIT.c.actor == query.actor) if query.actor else wanted
         wanted = wanted.where(AUDIT.c.action == query.action) if query.action else wanted
         if query.repository:
             return []
         with self._change() as connection:
             rows = connection.execute(wanted.order_by(AUDIT.c.id.desc()).limit(limit))
-            return [AuditEntry(*row) for row in rows]
+            return [(row[0], AuditEntry(*row[1:])) for row in rows]
 
 
 class Users:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from enum import IntEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...grammars.wire.routes import is_name
 from ...words.errors import InvalidName, UsageError
+
+if TYPE_CHECKING:
+    from ..activity import ActivityEntry
 
 EVERYTHING = "*"
 MAX_USER = 64
@@ -126,6 +129,18 @@ class AuditEntry(NamedTuple):
     action: str
     subject: str
     client: str = ""
+
+
+def audit_entry(each: ActivityEntry) -> AuditEntry:
+    """An entry of the record of activity, in a line."""
+    tag, digest = each.reference, each.digest
+    if not each.repository:
+        subject = tag
+    elif each.action == "mount":
+        subject = f"{each.repository}@{digest} from {tag}"
+    else:
+        subject = each.repository + (f":{tag}" if tag else "") + (f"@{digest}" if digest else "")
+    return AuditEntry(each.at, each.actor, each.action, subject, each.client)
 
 
 def check_namespace(text: str) -> str:

@@ -98,6 +98,10 @@ class Authorization:
                 self._known.clear()
         return self._accounts.is_closed or self.rules.is_closed
 
+    def changed(self) -> None:
+        """This process has changed accounts: the next request finds out."""
+        self._asked = -1.0
+
     async def admit(self, request: Request, route: Route) -> None:
         """Return, with the identity kept, or raise RegistryError UNAUTHORIZED, DENIED, TOOMANYREQUESTS."""
         if not self.is_closed:

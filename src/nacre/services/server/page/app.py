@@ -24,6 +24,7 @@ from ....words.errors import (
 )
 from ..access.identity import keep
 from ..applications import answering
+from ..clients import check_origin
 from ..relay import CERTIFICATE
 from . import forms, session
 from .activity import ActivityViews
@@ -142,7 +143,7 @@ class Page:
             token = forms.token_for(self._accounts.signing_key(), cookie if identity.account else "")
         fields: dict[str, str] = {}
         if request.method == "POST":
-            forms.check_origin(request)
+            check_origin(request)
             fields = await forms.fields_of(request)
         return Visit(request, location, token, fields)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from ....grammars.wire.errors import Code, refusal
 from ..bodies import Body
@@ -34,15 +34,6 @@ async def fields_of(request: Request) -> dict[str, str]:
         return dict(parse_qsl(data.decode("utf-8", "replace"), True, max_num_fields=_MOST_FIELDS))
     except ValueError:
         raise refusal(Code.UNSUPPORTED, "a form with fewer fields was expected", status=400) from None
-
-
-def check_origin(request: Request) -> None:
-    """Raises RegistryError (403) for a form that another site sends."""
-    site = request.headers.get("sec-fetch-site", "same-origin")
-    origin = request.headers.get("origin", "")
-    here = urlsplit(origin).netloc == request.headers.get("host", "")
-    if site not in ("same-origin", "none") or (origin and not here):
-        raise refusal(Code.DENIED, "this form was sent from another site", status=403)
 
 
 def token_for(key: bytes, session: str) -> str:
