@@ -127,7 +127,7 @@ def test_parts_of_images_fall(name: str) -> None:
 
 TREES = (
     "files", "model", "reading", "dedup", "forms", "roots", "making", "trials", "drivers", "lazy", "catalog",
-    "rows", "repair", "committed", "actives",
+    "rows", "repair", "recording", "committed", "actives",
 )  # fmt: skip
 
 

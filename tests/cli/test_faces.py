@@ -213,6 +213,14 @@ COMMANDS_OF = {
     "logs": ("containers.logs", {"details": PRINTED, "since": CALLER, "timestamps": CALLER, "until": CALLER}),
     "mirror": ("mirror", {}),
     "mount": ("mounts.mount", {}),
+    "optimize": ("containers.record", {
+        "entrypoint": "ContainerOptions: entrypoint", "env": "ContainerOptions: environment",
+        "env-file": "read it first", "for": "seconds", "interactive": "a field of stdio",
+        "mount": "ContainerOptions: mounts", "network": "ContainerOptions: network",
+        "output": "see registries.optimize", "publish": "ContainerOptions: publish",
+        "tmpfs": "ContainerOptions: tmpfs", "user": "ContainerOptions: user",
+        "volume": "ContainerOptions: volumes", "workdir": "ContainerOptions: working_dir",
+    }),
     "ps": ("containers.list", {"last": CALLER, "latest": CALLER, "size": "see containers.size"}),
     "pull": ("pull", {"all-tags": "see pull_all"}),
     "push": ("push", {

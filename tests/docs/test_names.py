@@ -53,13 +53,15 @@ model restore restoring
 ending handover held idle logfile loop monitor policy restart resume rotation shim supervision timer
 binds csvline driveroptions idmap mountmode mountsources ownership selinux
 mount mounted mountoption mounts nacre name names namespace namespaces nearby needs netlink network
-networking networks new nftables nil no node nodes not null number oci of on only oom operation operations
+networking networks new nftables nil no node nodes not null number oci of on only oom operation
+operations
 option options ordered os other otherrepositories out outcome output overlay owner owners pace pack packed
 packer packing parse partial path paths pause paused pauses pax permitted pickled piece pieces pipe plain plan
+packer packing parse partial parts path paths pause paused pauses pax permitted pickled pieces pipe plain plan
 platform platforms point policy pool port ports postgres postgresql
 around prefixed printf probe problem process profile program progress readaround throughput
 proof proxies proxy prune ps psfilters publish pull push pushed python question quickjson quoting range
-ranged ranges raw read readahead reader reading reassembled rebuild rebuilt receive reclaim recompressed
+ranged ranges raw read readahead reader reading reads reassembled rebuild rebuilt receive reclaim recompressed
 record recorded recorder recording records ref reference referrer referrers referring refs refused
 registries registry relay remedy remote removal removed repack repacker repair report repositories
 repository request reserve reset resolv resolved resolver resource response resting restore result results
@@ -75,8 +77,8 @@ transfer transfers transient transport tree trees tuning unauthorized under unio
 unsupported upload uploadrecords uploads usage use user userns users value values variable verifier version
 view volume volumes wait wanted warning waste watch watched where whiteouts wire wiring work workdir worker
 workers working write writer written wrong
-acceptor eventlog initial nameserver piped veth
-apparmor enter filter hold rule security
+access accessprofile acceptor eventlog initial nameserver piped veth
+unshared optimize optimizing apparmor enter filter hold rule security
 marking reachable reclaimable
 evicted fetcher fetching importing flight flights joined pools through upstream upstreams
 certificate peer behind

@@ -50,6 +50,7 @@ _KILL = CommandEntry("kill", "Kill one or more running containers")
 _LOAD = CommandEntry("load", "Load an image from a tar archive or STDIN")
 _LOGS = CommandEntry("logs", "Fetch the logs of a container")
 _MOUNT = CommandEntry("mount", "Mount a container's or an image's filesystem and print where", "MOUNT")
+_OPTIMIZE = CommandEntry("optimize", "Record what an image reads at its start, for lazy pulls of it")
 _PAUSE = CommandEntry("pause", "Pause all processes within one or more containers", "PAUSE")
 _PORT = CommandEntry("port", "List port mappings or a specific mapping for the container")
 _PS = CommandEntry("ps", "List containers")
@@ -108,6 +109,7 @@ COMMANDS = {
     "logs": _LOGS,
     "mirror": CommandEntry("mirror", "Mirror repositories as listed in a file, copying only changes"),
     "mount": _MOUNT,
+    "optimize": _OPTIMIZE,
     "pause": _PAUSE,
     "port": _PORT,
     "rename": _RENAME,

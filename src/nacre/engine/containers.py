@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ..words.progress import Progress
     from ..words.reference import Reference
     from .files import Located
+    from .optimizing import RecordedReads
     from .wiring import Wiring
 
     T = TypeVar("T")
@@ -121,6 +122,27 @@ class ContainerCollection(Lifecycle):
             return found.run_detached(request, on_start=on_start)
 
         return self._inside(work, options.network if options else "")
+
+    def record(
+        self, image: str, command: Sequence[str] = (), options: ContainerOptions | None = None, *,
+        stdio: Stdio | None = None, seconds: float = 0.0,
+    ) -> RecordedReads:  # fmt: skip
+        """Run a container of an image that is here, and note which parts of the layers it reads.
+
+        It ends by itself, or is stopped after so many `seconds`; nothing is left of it. Without `stdio` its
+        output goes nowhere. Raises as `run`; Unsupported without root, Linux 6.14 and the driver erofs.
+        """
+        from ..ground.sandbox import Stdio
+        from .optimizing import record
+
+        options = (options or ContainerOptions()).replace(pull="never", runtime="builtin")
+
+        def work(found: Containers) -> RecordedReads:
+            request = self._request(image, command, options, None)
+            self._permit(found, networked=bool(request.endpoints))
+            return record(found.store, request, stdio or Stdio(), seconds)
+
+        return self._inside(work, options.network)
 
     def _request(
         self, image: str, command: Sequence[str], options: ContainerOptions | None,

@@ -74,9 +74,12 @@ class Shared:
             return lower
         for index in lower.lazy:
             self._held.append(_Group(self._folder, index))
-        held = _Held(self._folder, lower.index, lambda: _key(lower), lambda: mounts.detached(lower))
+        held = self._hold(lower)
         self._held.append(held)
         return f"/proc/{os.getpid()}/fd/{held.fd}"
+
+    def _hold(self, lower: Erofs) -> _Held:
+        return _Held(self._folder, lower.index, lambda: _key(lower), lambda: mounts.detached(lower))
 
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _tb: TracebackType | None
@@ -86,6 +89,13 @@ class Shared:
     def _release(self) -> None:
         while self._held:
             self._held.pop().release()
+
+
+class Unshared(Shared):
+    """As `Shared`, with mounts of its own, which nobody else takes."""
+
+    def _hold(self, lower: Erofs) -> _Held:
+        return _Held.adopt(mounts.detached(lower), "", lower.index)
 
 
 def release(described: list[list[Any]]) -> None:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ...images.model.healthcheck import HealthOptions
     from ...images.model.image import Image
     from ...images.model.limits import Limits
+    from ...stores.trees import Active
     from .supervision import Supervision
 
 
@@ -448,7 +449,7 @@ class Containers(ContainerListing):
 
             with ready(self.store, record["config"]) as config:
                 return self._run_in(row, record | {"config": config}, attached)
-        shared = Shared(self.store.root, active.mount)
+        shared = self._shared(active)
         with shared as root:
             if leave := attached.leave:
                 attached = attached.replace(leave=lambda told: leave({**told, "shared": shared.describe()}))
@@ -465,6 +466,10 @@ class Containers(ContainerListing):
             from .runtime import runtime_of
 
             return external.run(record["config"], root, runtime_of(self.store, row, record), attached)
+
+    def _shared(self, active: Active) -> Shared:
+        """Its root, mounted for as long as it runs."""
+        return Shared(self.store.root, active.mount)
 
     def _started(self, row: ContainerRow) -> Callable[[int], None]:
         def record(pid: int) -> None:

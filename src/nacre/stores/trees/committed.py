@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .making import Making
     from .reading.reader import LayerReader
     from .reading.view import Found, TreeView
+    from .recording import RecordedMount
     from .repair import TreeRepair
     from .rows import TreeRows
 
@@ -110,6 +111,12 @@ class Trees:
                 for diff_id in alone:
                     database.change("UPDATE tree SET synced = 1 WHERE diff_id = ?", (diff_id,))
         return len(alone)
+
+    def recorded(self, mount: Mount, layers: Sequence[Digest]) -> RecordedMount:
+        """The mount of these layers, for a container whose reads are recorded. Raises NotFound."""
+        from .recording import RecordedMount
+
+        return RecordedMount(self._catalog.root, mount, tuple(self._catalog.stack(layers)))
 
     def tar(self, diff_id: Digest) -> BinaryIO:
         """The layer's tar, bit for bit; the caller closes it and verifies what it reads against the diff id.

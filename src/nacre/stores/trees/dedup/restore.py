@@ -64,7 +64,7 @@ class _Restored(Seeking):
             if isinstance(error, InvalidArchive):
                 raise _damaged(error, os.path.dirname(paths[0])) from None
             raise
-        self._starts, self._places = _pieces(cuts)
+        self._starts, self._places = pieces_of(cuts)
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
         left = self._cuts.length - self._at
@@ -88,7 +88,7 @@ class _Restored(Seeking):
         super().close()
 
 
-def _pieces(cuts: Cuts) -> tuple[list[int], list[tuple[int, int]]]:
+def pieces_of(cuts: Cuts) -> tuple[list[int], list[tuple[int, int]]]:
     """Where each piece begins in the whole, and (donor, block) where it lies; donor 0 is the tar itself."""
     starts, places = [], []
     at = own = 0
