@@ -22,6 +22,7 @@ class HoldingProxy(ThreadingHTTPServer):
         self.start, self.end = 5 << 19, 12 << 20
         self.changed = threading.Condition()
         self.held = 0
+        self.begins: list[int] = []
 
     @property
     def address(self) -> str:
@@ -33,6 +34,7 @@ class HoldingProxy(ThreadingHTTPServer):
             return 0
         with self.changed:
             self.held += 1
+            self.begins.append(begin)
             self.changed.notify_all()
         assert self.gate.wait(60)
         return self.status

@@ -142,6 +142,19 @@ def test_without_anybody_who_fills_it_is_never_zeros(nacre: Any, server: Holding
     assert again.out == f"{1 << 19} {LAST}\n"
 
 
+def test_what_a_profile_names_is_fetched_before_it_is_read(
+    nacre: Any, server: HoldingProxy, image: str, tmp_path: Path
+) -> None:
+    mine, nacre.root = nacre.root, tmp_path / "store"
+    nacre("optimize", "--network", "none", f"{server.registry}/app:1", "cat", LAST)
+    nacre.root = mine
+    process = run(nacre, image, "echo", "hello")
+    server.wait_held(1)  # that and the rest, from 8 MiB on
+    assert max(server.begins) > 10 << 20
+    server.gate.set()
+    assert process.communicate(timeout=60)[0] == b"hello\n"
+
+
 def test_what_cannot_be_had_is_an_error(nacre: Any, server: HoldingProxy, image: str) -> None:
     server.status = 404
     server.gate.set()

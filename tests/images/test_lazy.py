@@ -6,8 +6,11 @@ import io
 import os
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ from hypothesis import strategies as st
 from machine import needs_root
 from test_partial import Ranged, read, version
 
+from nacre.grammars.accessprofile import AccessProfile
 from nacre.ground.files import install_trace
 from nacre.images.arrows.pull import PullResult, pull, pull_lazily
 from nacre.images.layers.filler import Filler
@@ -75,10 +79,11 @@ def store(tmp_path: Path) -> Iterator[Store]:
 class Pulled:
     """An image that was pulled lazily, and the filler of its layers, once it is begun."""
 
-    def __init__(self, store: Store, registry: Gated) -> None:
-        self.store, self.registry = store, registry
+    def __init__(self, store: Store, registry: Gated, profile: AccessProfile | None = None) -> None:
+        self.store, self.registry, self.profile = store, registry, profile
         registry.gate.set()
-        self.result, self.layers = pull_lazily(registry, NAME, store)
+        pulled = pull_lazily(registry, NAME, store)
+        self.result, self.layers = pulled.result, pulled.layers
         registry.gate.clear()
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._fill)
@@ -87,12 +92,14 @@ class Pulled:
         with Store.open(self.store.root, driver="erofs") as store:
             complete = store.trees.lazy.complete
             filler = Filler(
-                self.layers, self.registry, lambda one: complete(one.tree), lambda one, _: one.tree.is_here
+                self.layers, self.registry, lambda one: complete(one.tree), lambda one, _: one.tree.is_here,
+                self.profile,
             )  # fmt: skip
             try:
                 filler.run()
             except DigestMismatch as error:
                 self.failure = error
+            self.read = filler.profile
 
     def begin(self) -> None:
         self._thread.start()
@@ -105,7 +112,7 @@ class Pulled:
         assert not self._thread.is_alive()
         for layer in self.layers:
             self.store.trees.lazy.let_go(layer.tree)
-        self.layers = []
+        self.layers = ()
 
 
 @contextmanager
@@ -119,11 +126,13 @@ def pulled(store: Store, registry: Gated) -> Iterator[Pulled]:
             made.end()
 
 
-def place_of(layer: LazyLayer, store: Store, content: bytes) -> range:
-    """Where the blob has the pieces of a content."""
-    from hashlib import sha256
+def digest_of(content: bytes | None) -> str:
+    return sha256(content or b"").hexdigest()
 
-    number = layer.extents.digests.index(sha256(content).hexdigest())
+
+def place_of(layer: LazyLayer, store: Store, content: bytes | None) -> range:
+    """Where the blob has the pieces of a content."""
+    number = layer.extents.digests.index(digest_of(content))
     return range(layer.extents.start[number], layer.extents.end[number])
 
 
@@ -268,7 +277,7 @@ def test_what_cannot_be_lazy_comes_whole(
 
         monkeypatch.setattr(Extents, "add", bare)
     made = Pulled(store, gated)
-    assert made.layers == []
+    assert made.layers == ()
     assert read(store, made.result, "lib/part1/file") == files["lib/part1/file"]
 
 
@@ -298,6 +307,88 @@ def test_whoever_wants_much_has_the_rest_stream(store: Store, gated: Gated) -> N
     lengths = [end - start for start, end in gated.ranges[1:]]
     assert len(lengths) < 30
     assert max(lengths) > 2 << 20
+
+
+def profile_of(made: Pulled, *contents: bytes | None) -> AccessProfile:
+    """One that names these contents."""
+    (layer,) = made.layers
+    numbers = [layer.extents.digests.index(digest_of(content)) for content in contents]
+    reads = tuple((0, layer.extents.at[number], layer.extents.size[number]) for number in numbers)
+    return AccessProfile((layer.tree.diff_id,), reads)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_what_the_profile_names_comes_though_nobody_asks(store: Store, gated: Gated) -> None:
+    files = version(count=200)
+    gated.chunked("1", files)
+    made, content = Pulled(store, gated), files["lib/part150/file"]
+    (layer,) = made.layers
+    made.profile, gated.wanted = profile_of(made, content), place_of(layer, store, content)
+    made.begin()
+    try:
+        wait_for(lambda: layer.extents.here[layer.extents.digests.index(digest_of(content))] == 1)
+        assert not layer.extents.is_complete
+    finally:
+        made.end()
+
+
+def test_whoever_asks_does_not_wait_for_the_profile(store: Store, gated: Gated) -> None:
+    files = version(count=200)
+    gated.chunked("1", files)
+    made = Pulled(store, gated)
+    (layer,) = made.layers
+    path = next(path for path in files if digest_of(files[path]) == layer.extents.digests[150])
+    made.profile = AccessProfile((layer.tree.diff_id,), ((0, 0, layer.extents.at[100]),))
+    gated.wanted, before = place_of(layer, store, files[path]), len(gated.ranges_begun)
+    made.begin()
+    try:
+        wait_for(lambda: len(gated.ranges_begun) > before)
+        assert read(store, made.result, path) == files[path]
+        assert not layer.extents.is_complete
+    finally:
+        made.end()
+
+
+@pytest.mark.parametrize("kind", ["outside", "everything again and again", "other layers", "none"])
+def test_a_profile_that_is_wrong_does_no_harm(store: Store, gated: Gated, kind: str) -> None:
+    files = version()
+    gated.chunked("1", files)
+    made = Pulled(store, gated)
+    (layer,) = made.layers
+    end = layer.extents.at[-1] + layer.extents.size[-1]
+    reads = {
+        "outside": ((0, end - 1, 1 << 30), *((0, (1 << 40) - 1 - number, 1) for number in range(500))),
+        "everything again and again": tuple((0, number, (1 << 40) - number) for number in range(20_000)),
+        "other layers": ((1, 0, end),),
+        "none": (),
+    }[kind]
+    made.profile = AccessProfile((layer.tree.diff_id, Digest.of(b"another")), reads)
+    gated.ranges_begun.clear()
+    made.begin()
+    made.end()
+    assert all(read(store, made.result, path) == content for path, content in files.items())
+    spans = sorted(gated.ranges_begun)
+    assert all(before[1] <= after[0] for before, after in pairwise(spans))
+
+
+def test_what_is_read_meanwhile_is_a_profile(store: Store, gated: Gated) -> None:
+    files = version(count=200)
+    gated.chunked("1", files)
+    with pulled(store, gated) as made:
+        gated.gate.set()
+        layer, content = made.layers[0], files["lib/part150/file"]
+        assert content is not None
+        wanted = profile_of(made, content).reads[0]
+        read(store, made.result, "lib/part150/file")
+        made.end()
+    assert made.read.layers == (layer.tree.diff_id,)
+    assert any(offset <= wanted[1] < offset + length for _, offset, length in made.read.reads)
 
 
 PIECES = st.lists(st.tuples(st.integers(0, 5), st.integers(1, 9)), max_size=20)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..ground.fork import ChildReport
+    from ..images.arrows.pull import LazyPull
     from ..images.layers.lazy import LazyLayer
     from ..images.model.source import Ranged
     from ..services.client import Client
@@ -46,7 +47,7 @@ def obstacle(store: Store) -> str:
     return store.trees.lazy.obstacle
 
 
-def fill(engine: Wiring, reference: Reference, source: Ranged, layers: Sequence[LazyLayer]) -> None:
+def fill(engine: Wiring, reference: Reference, source: Ranged, pulled: LazyPull) -> None:
     """Have the layers filled from `source`, the repository of a reference; they are held when this returns.
 
     Raises SandboxError, after which they are not here.
@@ -54,9 +55,9 @@ def fill(engine: Wiring, reference: Reference, source: Ranged, layers: Sequence[
     from ..services.containers.supervisor import begin
     from ..stores.trees.lazy import hold
 
-    store = engine.store
+    store, layers = engine.store, pulled.layers
     held = [fd for layer in layers for fd in (layer.tree.tar, layer.tree.content.group)]
-    filling = _FillerProcess(engine, reference, source, layers)
+    filling = _FillerProcess(engine, reference, source, pulled)
 
     def work(report: ChildReport) -> None:
         os.chdir("/")
@@ -78,10 +79,8 @@ def fill(engine: Wiring, reference: Reference, source: Ranged, layers: Sequence[
 class _FillerProcess:
     """Fillers, one after the other until one has ended in order."""
 
-    def __init__(
-        self, engine: Wiring, reference: Reference, source: Ranged, layers: Sequence[LazyLayer]
-    ) -> None:
-        self._engine, self._store, self._reference, self._layers = engine, engine.store, reference, layers
+    def __init__(self, engine: Wiring, reference: Reference, source: Ranged, pulled: LazyPull) -> None:
+        self._engine, self._store, self._reference, self._pulled = engine, engine.store, reference, pulled
         self._client: Client | None = None
         self._source = source
         self.connections: list[int] = []
@@ -116,7 +115,8 @@ class _FillerProcess:
         from ..images.layers.filler import Filler
 
         with suppress(ContentError):  # a tree that is not what its image says is gone, and will be no other
-            Filler(self._layers, source, self._complete, self._wanted).run()
+            pulled = self._pulled
+            Filler(pulled.layers, source, self._complete, self._wanted, pulled.profile).run()
 
     def _complete(self, layer: LazyLayer) -> None:
         """With a store opened anew: that of the parent must not be used on this side."""

@@ -76,13 +76,13 @@ def pull_lazily(
 
     source = engine.client.repository(reference)
     with engine.store.leases.hold():
-        result, layers = pull_lazily(
+        done = pull_lazily(
             source, reference, engine.store, platform=platform, progress=progress, budget=budget(engine)
         )
-        if layers:
-            fill(engine, reference, source, layers)
+        if done.layers:
+            fill(engine, reference, source, done)
     engine.tell("image", "pull", reference.familiar, reference.familiar_name)
-    return result
+    return done.result
 
 
 def tags(engine: Wiring, repository: Reference, remote: bool) -> list[Reference]:

@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ...grammars.accessprofile import AccessProfile
     from ...ground.work.budget import Budget
     from ...stores.store import Store
     from ...words.reference import Reference
@@ -66,6 +67,14 @@ def pull(
     return bring(source, store, WantedImage(reference, reference, platform), progress, budget)
 
 
+class LazyPull(Value):
+    """What a lazy pull did, the layers whose content is still to come, and what should come first."""
+
+    result: PullResult
+    layers: tuple[LazyLayer, ...]
+    profile: AccessProfile | None = None
+
+
 class WantedImage(Value):
     """The image that `reference` names at a source, for one `platform`; its `name` here."""
 
@@ -77,20 +86,30 @@ class WantedImage(Value):
 def pull_lazily(
     source: Source, reference: Reference, store: Store, *,
     platform: Platform | None = None, progress: Progress | None = None, budget: Budget | None = None,
-) -> tuple[PullResult, list[LazyLayer]]:  # fmt: skip
-    """As `pull`, but the content of layers with a table of contents is still to come; those layers, too.
+) -> LazyPull:  # fmt: skip
+    """As `pull`, but the content of layers with a table of contents is still to come.
 
     They must be filled by this process, or one that it forks: see `stores.trees.lazy`. Raises as `pull`; no
     layer is held then.
     """
     from ..layers.lazy import lay_lazily
+    from .profile import find_profile
 
     laid: list[LazyLayer] = []
+    profiles: list[AccessProfile | None] = []
+
+    def lay(image: Descriptor, jobs: Sequence[LayerJob]) -> None:
+        def beside() -> None:
+            profiles.append(find_profile(source, reference, image.digest))
+
+        lay_lazily(jobs, laid, beside)
+
     progress = progress or NullProgress()
     progress.line(f"{reference.target}: Pulling from {reference.repository}")
     wanted = WantedImage(reference, reference, platform)
     try:
-        return bring(source, store, wanted, progress, budget, lambda jobs: lay_lazily(jobs, laid)), laid
+        result = bring(source, store, wanted, progress, budget, lay)
+        return LazyPull(result, tuple(laid), *profiles)
     except BaseException:
         for layer in laid:
             store.trees.lazy.let_go(layer.tree)
@@ -99,7 +118,7 @@ def pull_lazily(
 
 def bring(
     source: Source, store: Store, wanted: WantedImage, progress: Progress, budget: Budget | None = None,
-    first: Callable[[Sequence[LayerJob]], object] | None = None,
+    first: Callable[[Descriptor, Sequence[LayerJob]], object] | None = None,
 ) -> PullResult:  # fmt: skip
     """As `pull`, under another name perhaps; `first` as in `receive.take`."""
     with store.leases.hold():

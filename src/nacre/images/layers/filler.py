@@ -1,6 +1,7 @@
 """Filling layers that were laid lazily: what somebody waits for first, everything else behind it.
 
     read of a hole ──► event ──► its pieces, and some around them ─┐
+              what the profile of the image names (`foreseen`) ────┤
                                  the pieces that come next ────────┴─► fetched, unpacked, verified, written
                                                                        └─► the readers go on
 
@@ -19,10 +20,12 @@ from contextlib import suppress
 from threading import Condition, Lock, Thread, get_native_id
 from time import monotonic
 
+from ...grammars.accessprofile import AccessProfile, distinct
 from ...ground.files import trace
 from ...ground.work.threads import raise_first
 from ...words.errors import NacreError, RegistryError
 from ...words.value import Value
+from .foreseen import foreseen
 from .readaround import ReadAround, Throughput
 
 TYPE_CHECKING = False
@@ -34,11 +37,11 @@ if TYPE_CHECKING:
     from .lazy import LazyLayer
 
 _FIRST, _BESIDES, _BEHIND, _BEHIND_BUSY = 8, 6, 6, 2
-"""Fetches at once that somebody waits for, and those of them that only lie around; those that nobody waits
-for, otherwise and while somebody has just waited.
+"""Fetches at once that somebody waits for, and those of them that only lie around or are foreseen; those that
+nobody waits for, otherwise and while somebody has just waited.
 """
-_LONGEST, _AHEAD = 1 << 20, 4 << 20
-"""Bytes of the blob that one fetch brings at most, and one behind the others."""
+_LONGEST, _FORESEEN, _AHEAD = 1 << 20, 2 << 20, 4 << 20
+"""Bytes of the blob that one fetch brings at most, one that is foreseen, and one behind the others."""
 _NEAR = 1 << 15
 """Bytes between two pieces that are fetched with them."""
 _BLOCK = 1 << 17
@@ -49,8 +52,11 @@ _MUCH = 3
 _NOTE_EVERY = 0.5
 _NICE = 10
 _FIRST_PAUSE, _LAST_PAUSE = 1.0, 60.0
-_ASKED, _BESIDE, _REST = "asked", "beside", "rest"
-"""Why something is fetched: it is waited for, lies around that, or comes in any case."""
+_ASKED, _BESIDE, _PROFILE, _REST = "asked", "beside", "profile", "rest"
+"""Why something is fetched: it is waited for, lies around that or is foreseen, is foreseen and comes by those
+behind, or comes in any case.
+"""
+_MOST_READS = 200_000
 _FLYING, _WANTED = 1, 2
 """How a piece is on its way: with those behind, or with what somebody waits for."""
 
@@ -163,12 +169,13 @@ class Filler:
     """For the layers of one image out of one source, in one process.
 
     `complete` is called for each layer that is whole; `wanted` says whether its tree is still wanted, for so
-    many seconds of which nothing could be had.
+    many seconds of which nothing could be had. `profile` says what comes first, unless somebody waits.
     """
 
     def __init__(
         self, layers: Sequence[LazyLayer], source: Ranged,
         complete: Callable[[LazyLayer], object], wanted: Callable[[LazyLayer, float], bool],
+        profile: AccessProfile | None = None,
     ) -> None:  # fmt: skip
         self._works = [_LayerWork(layer) for layer in layers]
         self._source, self._complete, self._wanted = source, complete, wanted
@@ -176,7 +183,9 @@ class Filler:
         self._ready, self._spare = Condition(self._lock), Condition(self._lock)
         self._asked: deque[_Fetch] = deque()
         self._beside: deque[_Fetch] = deque()
-        self._flying = {_ASKED: 0, _BESIDE: 0, _REST: 0}
+        self._foreseen = deque(foreseen(profile, layers, _FORESEEN) if profile else ())
+        self._reads: list[tuple[int, int, int]] = []
+        self._flying = {_ASKED: 0, _BESIDE: 0, _PROFILE: 0, _REST: 0}
         self._throughput, self._size = Throughput(), sum(work.size for work in self._works)
         self._came_wanted, self._current = 0, self._works[0]
         self._began = self._last_asked = monotonic()
@@ -188,6 +197,11 @@ class Filler:
     @property
     def _is_over(self) -> bool:
         return all(work.ended for work in self._works)
+
+    @property
+    def profile(self) -> AccessProfile:
+        """What was read while it came."""
+        return AccessProfile(tuple(work.layer.tree.diff_id for work in self._works), distinct(self._reads))
 
     def run(self) -> None:
         """Until every layer is whole, or is not wanted any more. Raises what `complete` raised."""
@@ -235,6 +249,8 @@ class Filler:
             self._ask(work, event)
 
     def _ask(self, work: _LayerWork, event: ReadEvent) -> None:
+        if event.count and len(self._reads) < _MOST_READS:
+            self._reads.append((self._works.index(work), event.offset, event.count))
         with self._lock:
             missing = work.extents.missing(work.extents.within(event.offset, event.count))
             reader = _WaitingReader(work.layer.tree.content, event, set(missing))
@@ -298,13 +314,29 @@ class Filler:
     def _take_asked(self) -> _Fetch | None:
         if self._asked:
             return self._asked.popleft()
+        if self._flying[_BESIDE] < _BESIDES and (found := self._take_foreseen(_BESIDE)):
+            return found
         if self._beside and self._flying[_BESIDE] < _BESIDES:
             return self._beside.popleft()
         return self._ahead() if self._streams and self._flying[_REST] < _BEHIND + _BESIDES else None
 
     def _take_next(self) -> _Fetch | None:
-        now = monotonic()
-        return self._ahead() if self._flying[_REST] < self._most_behind(now) else None
+        if found := self._take_foreseen(_PROFILE):
+            return found
+        return self._ahead() if self._flying[_REST] < self._most_behind(monotonic()) else None
+
+    def _take_foreseen(self, why: str) -> _Fetch | None:
+        """What is left of the next run of the profile; it may be on its way since somebody asked."""
+        while self._foreseen and monotonic() >= self._not_before:
+            number, pieces = self._foreseen.popleft()
+            work = self._works[number]
+            fetches = [*work.runs([*filter(work.is_idle, pieces)], _FORESEEN, why)]
+            for other in reversed(fetches[1:]):
+                work.put_back(other.numbers)
+                self._foreseen.appendleft((number, list(other.numbers)))
+            if fetches:
+                return fetches[0]
+        return None
 
     def _most_behind(self, now: float) -> int:
         """At the start a program has line and processors for itself, until it pauses."""
@@ -370,8 +402,9 @@ class Filler:
         """Those whose pieces come in no other way; what nobody waits for comes after a pause."""
         self._since = self._since if self._trouble else monotonic()
         self._trouble = error.message if isinstance(error, NacreError) else str(error) or repr(error)
-        self._pause = min(_LAST_PAUSE, self._pause * 2 or _FIRST_PAUSE)
-        self._not_before = monotonic() + self._pause
+        if monotonic() >= self._not_before:  # several that fail at once are one failure
+            self._pause = min(_LAST_PAUSE, self._pause * 2 or _FIRST_PAUSE)
+            self._not_before = monotonic() + self._pause
         twice = fetch.work.flying if fetch.why is _REST else b""
         return fetch.work.lost({n for n in fetch.numbers if not twice or twice[n] != _WANTED})
 

@@ -26,7 +26,7 @@ from .partial import LEAST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from threading import Event
 
     from ...grammars.chunked.layout import TableOfContents
@@ -129,19 +129,22 @@ class LazyLayer(Value):
     extents: Extents
 
 
-def lay_lazily(jobs: Sequence[LayerJob], laid: list[LazyLayer]) -> None:
+def lay_lazily(
+    jobs: Sequence[LayerJob], laid: list[LazyLayer], beside: Callable[[], object] | None = None
+) -> None:
     """Lay those layers that have a table of contents; the others are left to be fetched whole.
 
-    Each goes into `laid` at once: this process holds it, whatever becomes of the others. Raises Stopped,
-    StoreError.
+    Each goes into `laid` at once: this process holds it, whatever becomes of the others. `beside` is called
+    in another thread meanwhile, if there are such layers. Raises Stopped, StoreError.
     """
 
-    def work(job: LayerJob, _stop: Event) -> None:
-        found = _attempt(job)
-        if found is not None:
+    def work(job: LayerJob | None, _stop: Event) -> None:
+        found = _attempt(job) if job else beside and beside()
+        if isinstance(found, LazyLayer):
             laid.append(found)
 
-    in_parallel(work, [job for job in jobs if not job.has_tree and job.layer.size >= LEAST], _AT_ONCE)
+    able = [job for job in jobs if not job.has_tree and job.layer.size >= LEAST]
+    in_parallel(work, [None, *able] if able else [], _AT_ONCE)
 
 
 def _attempt(job: LayerJob) -> LazyLayer | None:

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 def take(
     source: Source, store: Store, document: Document, progress: Progress, budget: Budget,
-    first: Callable[[Sequence[LayerJob]], object] | None = None,
+    first: Callable[[Descriptor, Sequence[LayerJob]], object] | None = None,
 ) -> tuple[Image, int]:  # fmt: skip
     """Bring in the image of a manifest without naming it, and make it known; also the bytes fetched.
 
-    The caller holds a lease. `first` sees the layers before any is fetched. Raises as `pull`.
+    The caller holds a lease. `first` sees the image and its layers before any is fetched. Raises as `pull`.
     """
     descriptor, data = document
     manifest = image_manifest(data, descriptor)
@@ -43,7 +43,8 @@ def take(
     check_layers(manifest, config)
     rows = _rows(manifest, config)
     if first is not None:
-        first([LayerJob(store, *row, source, task_of(progress, row[0].digest, "")) for row in rows.values()])
+        lines = [(row, task_of(progress, row[0].digest, "")) for row in rows.values()]
+        first(descriptor, [LayerJob(store, *row, source, task) for row, task in lines])
     moved = config_moved + take_layers(source, store, rows, progress, budget)
     store.blobs.add(data, descriptor.digest)
     store.refs.remember(descriptor)
