@@ -65,7 +65,8 @@ class Case:
     creating files ten times slower for five minutes. `user` (uid and gid) runs it as somebody else.
     `daemon` is the process that does the work, if it is not the command itself. `base` names the case that it
     is compared with; the first where there is none. With `count` the command makes so many requests of
-    `daemon`, and its own CPU and memory do not count.
+    `daemon`, and its own CPU and memory do not count. `until` returns when that has happened whose time
+    counts, and `after` ends the command then, which may fail. `most` are rounds at the most.
     """
 
     name: str
@@ -79,6 +80,9 @@ class Case:
     skipped: str = ""
     base: str = ""
     count: int = 0
+    until: Callable[[int], object] | None = None
+    after: Callable[[], object] | None = None
+    most: int = 1000
 
     def run(self, number: int, ready: Callable[[], object]) -> Sample:
         """Run once, from a fresh start to the end of the process; `ready` is called last before that."""
@@ -101,18 +105,32 @@ class Case:
         begin = time.perf_counter()
         try:
             pid = os.posix_spawnp(words[0], list(words), {**os.environ, **self.env}, file_actions=actions)
+            happened = self._happened(pid, begin)
             _, status, usage = os.wait4(pid, 0)
-            wall = time.perf_counter() - begin
+            wall = happened or time.perf_counter() - begin
         finally:
             os.chdir(here)
         code = os.waitstatus_to_exitcode(status)
-        if code:
+        if code and not happened:
             said = os.pread(error, 2000, 0).decode(errors="replace").strip()
             raise Skip(f"{' '.join(words)} ended with {code}: {said[-300:]}")
         served = cpu_of(self.daemon) - before
         if self.count:
             return Sample(wall, served, resident(self.daemon))
         return Sample(wall, usage.ru_utime + usage.ru_stime + served, usage.ru_maxrss * 1024)
+
+    def _happened(self, pid: int, begin: float) -> float:
+        """Seconds until that which counts, 0 where that is the end of the process."""
+        if not self.until:
+            return 0.0
+        try:
+            self.until(pid)
+            return time.perf_counter() - begin
+        except Skip:  # it has ended, and will say why
+            return 0.0
+        finally:
+            if self.after:
+                self.after()
 
 
 def cpu_of(daemon: int) -> float:
@@ -190,7 +208,7 @@ def measure(cases: Sequence[Case], rounds: int, warm: int, ready: Callable[[], o
     for number in range(-warm, rounds):
         shift = number % len(cases)
         for case in (*cases[shift:], *cases[:shift]):
-            if case.skipped:
+            if case.skipped or number >= case.most:
                 continue
             try:
                 sample = case.run(number, ready)

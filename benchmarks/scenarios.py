@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from . import builds, disk, growth, largebuilds, networks, projects, serving, transfers, usernetworks, wires
+from . import (
+    builds,
+    disk,
+    growth,
+    largebuilds,
+    lazyruns,
+    networks,
+    projects,
+    serving,
+    transfers,
+    usernetworks,
+    wires,
+)
 from .bench import Bench
 from .harness import Case, Scenario
 from .peers import BASE
@@ -39,6 +51,7 @@ SCENARIOS: dict[str, Scenario] = {
         *projects.SCENARIOS,
         *transfers.SCENARIOS,
         *wires.SCENARIOS,
+        *lazyruns.SCENARIOS,
         *disk.SCENARIOS,
         *growth.SCENARIOS,
         *serving.SCENARIOS,

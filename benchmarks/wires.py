@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import random
-import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,54 +55,6 @@ class FarPull(Scenario):
             place = f"{folder}/podman{number}"
             root = ["podman", "--root", f"{place}/root", "--runroot", f"{place}/run"]
             return [*root, "pull", "--tls-verify=false", far]
-
-        return Case("podman", (), bench.podman.env, before=fresh)
-
-
-class LazyRun(Scenario):
-    """The first container of an image that is not here yet, from a registry 30 ms away."""
-
-    name = "run-lazy"
-    question = "run python3 -c 'import numpy' of the 1.4 GB image, 30 ms away, with empty storage"
-    program = ("python3", "-c", "import numpy")
-    warm, most = 0, 5
-
-    def cases(self, bench: Bench) -> Iterator[Case]:
-        whole = bench.pushed_big
-        name = whole.partition("/")[2]
-        bench.nacre.call("tag", whole, f"{whole}-chunked")
-        bench.nacre.call("push", "-q", "--compression", "zstd:chunked", f"{whole}-chunked")
-        line = bench.line(bench.registry, TRIP)
-        far, folder = f"{line.host}/{name}", bench.fresh("lazy")
-        words = ("run", "--rm", "--network", "none")
-        program = bench.nacre.words[0]
-
-        def nacre(kind: str, *more: str) -> Case:
-            def before(number: int) -> list[str]:
-                root = f"{folder}/{kind}"
-                if number > 0:  # what the container before has left behind ends with its image
-                    for action in (("rmi", "-f", more[-1]), ("system", "prune", "-af")):
-                        subprocess.run(
-                            [program, "--root", f"{root}{number - 1}", *action], capture_output=True
-                        )
-                return [program, "--root", f"{root}{number}", *words, *more, *self.program]
-
-            return Case(f"nacre, {kind}", (), before=before)
-
-        yield nacre("lazy", "--pull", "lazy", f"{far}-chunked")
-        yield nacre("whole", far)
-        yield case_of("docker", lambda: self._docker(bench, [*words, far]))
-        yield case_of("podman", lambda: self._podman(bench, folder, [*words, far]))
-
-    def _docker(self, bench: Bench, words: list[str]) -> Case:
-        assert bench.docker  # or skipped here
-        return Case("docker", (), before=lambda _: [*bench.fresh_docker().words, *words, *self.program])
-
-    def _podman(self, bench: Bench, folder: Path, words: list[str]) -> Case:
-        def fresh(number: int) -> list[str]:
-            place = f"{folder}/podman{number}"
-            root = ["podman", "--root", f"{place}/root", "--runroot", f"{place}/run"]
-            return [*root, *words[:-1], "--tls-verify=false", words[-1], *self.program]
 
         return Case("podman", (), bench.podman.env, before=fresh)
 
@@ -177,4 +128,4 @@ class NewVersion(Weighed):
         return line.down - before
 
 
-SCENARIOS: tuple[Scenario, ...] = (FarPull(), LazyRun(), NewVersion())
+SCENARIOS: tuple[Scenario, ...] = (FarPull(), NewVersion())

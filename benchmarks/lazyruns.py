@@ -1,0 +1,171 @@
+"""The first container of an image that is not here: first output, an import, an answer, every byte."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from .bench import Bench, case_of
+from .harness import Case, Scenario, Skip
+from .wires import TRIP
+
+_NAME = "bench-lazy"
+_PATIENCE = 600
+_READ = """
+import os
+for folder, _, names in os.walk("/"):
+    if folder.startswith(("/proc", "/sys", "/dev")):
+        continue
+    for name in names:
+        path = f"{folder}/{name}"
+        if os.path.isfile(path) and not os.path.islink(path):
+            with open(path, "rb") as file:
+                while file.read(1 << 20):
+                    pass
+"""
+
+
+@dataclass
+class _Lazy:
+    """What the scenarios share: the image in both forms, and a folder for storage."""
+
+    bench: Bench
+    whole: str
+    chunked: str
+    folder: Path
+    _far: list[str] = field(default_factory=list)
+
+    def host(self, far: bool) -> str:
+        """Where the registry is: on loopback, or a round trip away."""
+        if not far:
+            return self.bench.registry
+        if not self._far:
+            self._far.append(self.bench.line(self.bench.registry, TRIP).host)
+        return self._far[0]
+
+
+def _shared(bench: Bench, _stack: ExitStack) -> _Lazy:
+    whole = bench.pushed_big
+    name = whole.partition("/")[2]
+    bench.nacre.call("tag", whole, f"{whole}-chunked")
+    bench.nacre.call("push", "-q", "--compression", "zstd:chunked", f"{whole}-chunked")
+    return _Lazy(bench, name, f"{name}-chunked", bench.fresh("lazy"))
+
+
+class LazyRun(Scenario):
+    """`program` in the image, with empty storage each time; `port`: until it answers there."""
+
+    warm, most = 0, 5
+    peers_most = 2
+
+    def __init__(
+        self, name: str, what: str, program: Sequence[str], *, far: bool = True, port: bool = False
+    ) -> None:
+        where = "a registry 30 ms away" if far else "a registry on loopback"
+        self.name, self._program, self._far, self._serves = name, tuple(program), far, port
+        self.question = f"{what} of the 1.4 GB image from {where}, with empty storage"
+
+    def cases(self, bench: Bench) -> Iterator[Case]:
+        lazy = bench.shared(_shared)
+        host = lazy.host(self._far)
+        self._port = _free_port() if self._serves else 0
+        for kind, image, more in (
+            ("lazy", lazy.chunked, ("--pull", "lazy")),
+            ("whole, zstd", lazy.chunked, ()),
+            ("whole, gzip", lazy.whole, ()),
+        ):
+            yield self._nacre(lazy, kind, f"{host}/{image}", more)
+        yield case_of("docker", lambda: self._docker(bench, f"{host}/{lazy.whole}"))
+        yield case_of("podman", lambda: self._podman(lazy, f"{host}/{lazy.whole}"))
+
+    def _nacre(self, lazy: _Lazy, kind: str, image: str, more: Sequence[str]) -> Case:
+        program, roots = lazy.bench.nacre.words[0], f"{lazy.folder}/{self.name}-{kind.replace(', ', '-')}"
+        current: list[str] = []
+
+        def before(number: int) -> list[str]:
+            if current:  # what the container before has left behind ends with its image
+                for action in (("rmi", "-f", image), ("system", "prune", "-af")):
+                    subprocess.run([*current, *action], capture_output=True, check=False)
+            current[:] = [program, "--root", f"{roots}{number}"]
+            return self._words(current, *more, image)
+
+        return self._until(Case(f"nacre, {kind}", (), before=before), lambda: current, {})
+
+    def _docker(self, bench: Bench, image: str) -> Case:
+        assert bench.docker  # or skipped here
+        current: list[str] = []
+
+        def before(_number: int) -> list[str]:
+            current[:] = bench.fresh_docker().words
+            return self._words(current, image)
+
+        case = Case("docker", (), bench.docker.env, before=before, most=self.peers_most)
+        return self._until(case, lambda: current, bench.docker.env)
+
+    def _podman(self, lazy: _Lazy, image: str) -> Case:
+        peer, current = lazy.bench.podman, list[str]()
+
+        def before(number: int) -> list[str]:
+            place = f"{lazy.folder}/{self.name}-podman{number}"
+            current[:] = [peer.words[0], "--root", f"{place}/root", "--runroot", f"{place}/run"]
+            return self._words(current, "--tls-verify=false", image)
+
+        case = Case("podman", (), peer.env, before=before, most=self.peers_most)
+        return self._until(case, lambda: current, peer.env)
+
+    def _words(self, engine: Sequence[str], *more: str) -> list[str]:
+        network = "host" if self._serves else "none"
+        words = [*engine, "run", "--rm", "--name", _NAME, "--network", network, *more, *self._program]
+        return [*words, str(self._port), "--bind", "127.0.0.1"] if self._serves else words
+
+    def _until(self, case: Case, engine: Callable[[], Sequence[str]], env: dict[str, str]) -> Case:
+        if not self._serves:
+            return case
+
+        def end() -> None:
+            words = [*engine(), "rm", "-f", _NAME]
+            subprocess.run(words, env={**os.environ, **env}, capture_output=True, check=False)
+
+        return replace(case, until=lambda pid: _answers(pid, self._port), after=end)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def _answers(pid: int, port: int) -> None:
+    """Until there is an HTTP 200. Raises Skip when the process has ended, or after ten minutes."""
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            break
+        try:
+            with socket.create_connection(("127.0.0.1", port), 60) as client:
+                client.sendall(b"GET /etc/hostname HTTP/1.0\r\n\r\n")
+                if b" 200 " in client.recv(64):
+                    return
+        except OSError:
+            time.sleep(0.002)
+    raise Skip("it gave no answer")
+
+
+_PRINT, _NUMPY = ("python3", "-c", "print(1)"), ("python3", "-c", "import numpy")
+_ALL, _WEB = ("python3", "-c", _READ), ("python3", "-m", "http.server")
+
+SCENARIOS: tuple[Scenario, ...] = (
+    LazyRun("run-lazy", "run python3 -c 'print(1)'", _PRINT),
+    LazyRun("run-lazy-numpy", "run python3 -c 'import numpy'", _NUMPY),
+    LazyRun("run-lazy-web", "first HTTP 200 of python3 -m http.server", _WEB, port=True),
+    LazyRun("run-lazy-all", "run a program that reads every file", _ALL),
+    LazyRun("run-lazy-here", "run python3 -c 'print(1)'", _PRINT, far=False),
+    LazyRun("run-lazy-numpy-here", "run python3 -c 'import numpy'", _NUMPY, far=False),
+    LazyRun("run-lazy-web-here", "first HTTP 200 of python3 -m http.server", _WEB, far=False, port=True),
+    LazyRun("run-lazy-all-here", "run a program that reads every file", _ALL, far=False),
+)
