@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mmap
 import os
 import signal
 import threading
@@ -16,19 +17,24 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from imagekit import make_tar
 from machine import needs_root
-from test_partial import Ranged, read, version
+from test_partial import Files, Ranged, read, version
 
 from nacre.grammars.accessprofile import AccessProfile
+from nacre.grammars.codecs.pack import pack
 from nacre.ground.files import install_trace
+from nacre.ground.work.budget import Budget
 from nacre.images.arrows.pull import PullResult, pull, pull_lazily
+from nacre.images.layers import division
 from nacre.images.layers.filler import Filler
 from nacre.images.layers.lazy import Extents, LazyLayer
+from nacre.images.model.edit import append_layer, make_manifest, new_config
 from nacre.stores.store import Store
 from nacre.stores.trees.files import missing
 from nacre.words.digest import Digest
 from nacre.words.errors import DigestMismatch, RegistryError
-from nacre.words.oci import Descriptor
+from nacre.words.oci import OCI_LAYER_ZSTD, Descriptor, Platform
 from nacre.words.reference import Reference
 
 NAME = Reference.parse("registry.test/app:1")
@@ -279,6 +285,60 @@ def test_what_cannot_be_lazy_comes_whole(
     made = Pulled(store, gated)
     assert made.layers == ()
     assert read(store, made.result, "lib/part1/file") == files["lib/part1/file"]
+
+
+class Forking(Gated):
+    """It may be used in forks, which it counts."""
+
+    fork_safe = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forks = mmap.mmap(-1, 1)
+
+    def forked(self) -> None:
+        self.forks[0] += 1
+
+    def layers(self, tag: str, *contents: Files) -> None:
+        """An image of these layers in zstd:chunked."""
+        config, layers = new_config(Platform.host(), created="2024-01-01T00:00:00Z"), []
+        for files in contents:
+            tar, out = make_tar(files), io.BytesIO()
+            notes = pack(io.BytesIO(tar), out.write, "zstd:chunked", None)
+            blob = Descriptor(OCI_LAYER_ZSTD, self.add(out.getvalue()), len(out.getvalue()))
+            layers.append(blob.replace(annotations=tuple(sorted(notes.items()))))
+            config = append_layer(config, Digest.of(tar), "step")
+        manifest, data = make_manifest(config, layers)
+        self.add(data)
+        self.tag(tag, manifest.encode(), manifest.media_type)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_layers_are_laid_by_several_processes(
+    store: Store, monkeypatch: pytest.MonkeyPatch, processes: int
+) -> None:
+    monkeypatch.setattr(division, "WORTH", 0)
+    budget = Budget(2, processes=processes)
+    monkeypatch.setattr(Store, "budget", property(lambda _store: budget))
+    registry, contents = Forking(), [version(seed) for seed in (0, 50, 100)]
+    registry.layers("1", *contents)
+    with pulled(store, registry) as made:
+        assert (registry.forks[0], len(made.layers)) == (processes - 1, 3)
+        made.end()
+    assert store.trees.rows.lazy() == []
+    for files in contents:
+        assert all(read(store, made.result, path) == content for path, content in files.items())
+
+
+def test_what_another_process_lays_is_left_to_it(store: Store) -> None:
+    with store.leases.hold():
+        first = store.trees.lazy.begin(Digest.of(b"a layer"))
+        assert first is not None
+        assert store.trees.lazy.begin(Digest.of(b"a layer")) is None
+        first.end()
+        again = store.trees.lazy.begin(Digest.of(b"a layer"))
+        assert again is not None
+        again.end()
 
 
 def test_who_reads_does_not_wait_for_what_comes_behind(store: Store, gated: Gated) -> None:

@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     """Gives the bytes of the blob from a start to an end."""
 
 
+def spans(descriptor: Descriptor) -> list[tuple[int, int]] | None:
+    """The parts of the blob that its table is surely read from; None when it announces none."""
+    where = toc.announced(descriptor)
+    if where is not None:
+        return [where.span]
+    if estargz.announced(descriptor):
+        return [(descriptor.size - estargz.FOOTER, descriptor.size)]
+    return None
+
+
 def open_layout(descriptor: Descriptor, read: Read) -> TableOfContents | None:
     """The verified table of a layer; None, with nothing read, when it announces none that can be used.
 

@@ -97,18 +97,19 @@ def pull_lazily(
 
     laid: list[LazyLayer] = []
     profiles: list[AccessProfile | None] = []
+    limits = budget or store.budget
 
     def lay(image: Descriptor, jobs: Sequence[LayerJob]) -> None:
         def beside() -> None:
             profiles.append(find_profile(source, reference, image.digest))
 
-        lay_lazily(jobs, laid, beside)
+        lay_lazily(jobs, laid, limits, beside)
 
     progress = progress or NullProgress()
     progress.line(f"{reference.target}: Pulling from {reference.repository}")
     wanted = WantedImage(reference, reference, platform)
     try:
-        result = bring(source, store, wanted, progress, budget, lay)
+        result = bring(source, store, wanted, progress, limits, lay)
         return LazyPull(result, tuple(laid), *profiles)
     except BaseException:
         for layer in laid:

@@ -9,8 +9,11 @@ Every piece must have a digest in the table, which the manifest covers; what doe
 from __future__ import annotations
 
 import mmap
+import os
+import pickle
 from array import array
 from bisect import bisect_right
+from contextlib import ExitStack, suppress
 from hashlib import sha256
 from io import BytesIO
 from typing import cast
@@ -18,26 +21,35 @@ from typing import cast
 from ...grammars.codecs.piece import unpack_piece
 from ...grammars.codecs.stream import decompress
 from ...ground.files import write_at
+from ...ground.work.forkmap import AtFork, fork_map
 from ...ground.work.threads import in_parallel
 from ...stores.trees.lazy import LazyTree
 from ...words.errors import ContentError, InvalidArchive, NotFound, RegistryError, Unsupported
 from ...words.value import Value
+from ..model.source import ForkSafe
+from .division import processes_for
 from .partial import LEAST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from threading import Event
+    from typing import BinaryIO
 
     from ...grammars.chunked.layout import TableOfContents
     from ...grammars.tar.entry import Reader
+    from ...ground.work.budget import Budget
+    from ...stores.trees.lazy import LazyMaking
+    from ...stores.trees.model import TreeInfo
     from ...words.oci import Descriptor
+    from ...words.progress import Task
     from ..model.source import Ranged
     from .job import LayerJob
 
 MOST_PIECE = 64 << 20
 """Bytes of the largest piece, plain or compressed, that is held in memory."""
 _AT_ONCE = 12
+_WHOLE = (ContentError, RegistryError, NotFound, Unsupported)
+"""What has a layer come whole."""
 _PIECE = 1 << 18
 
 
@@ -130,40 +142,101 @@ class LazyLayer(Value):
 
 
 def lay_lazily(
-    jobs: Sequence[LayerJob], laid: list[LazyLayer], beside: Callable[[], object] | None = None
+    jobs: Sequence[LayerJob],
+    laid: list[LazyLayer],
+    budget: Budget,
+    beside: Callable[[], object] | None = None,
 ) -> None:
     """Lay those layers that have a table of contents; the others are left to be fetched whole.
 
-    Each goes into `laid` at once: this process holds it, whatever becomes of the others. `beside` is called
-    in another thread meanwhile, if there are such layers. Raises Stopped, StoreError.
+    Tables are read side by side in threads, and made into trees in the processes of the budget: both take
+    long. Each layer goes into `laid` at once: this process holds it, whatever becomes of the others. `beside`
+    is called in another thread meanwhile, if there are such layers. Raises Stopped, StoreError.
     """
+    wanted = [job for job in jobs if not job.has_tree and job.layer.size >= LEAST]
+    with ExitStack() as stack:
+        begun = [each for job in wanted if (each := _begun(job, stack)) is not None]
+        fetches = [each.fetch for each in begun]
+        in_parallel(
+            lambda fetch, _stop: fetch(), [beside, *fetches] if begun and beside else fetches, _AT_ONCE
+        )
+        for each in _filled(begun, budget):
+            info, extents = each.result()
+            if info is not None:
+                extents.seal()
+                laid.append(LazyLayer(each.laying.publish(info), each.job.layer, extents))
 
-    def work(job: LayerJob | None, _stop: Event) -> None:
-        found = _attempt(job) if job else beside and beside()
-        if isinstance(found, LazyLayer):
-            laid.append(found)
 
-    able = [job for job in jobs if not job.has_tree and job.layer.size >= LEAST]
-    in_parallel(work, [None, *able] if able else [], _AT_ONCE)
+def _begun(job: LayerJob, stack: ExitStack) -> _LazyJob | None:
+    """None for a layer without a table, or that is here or being made by now."""
+    from ...grammars.chunked.forms import spans
 
-
-def _attempt(job: LayerJob) -> LazyLayer | None:
-    """None where there is no table that can be used; the line of the layer then says why."""
-    from ...grammars.chunked.forms import open_layout
-
-    try:
-        layout = open_layout(job.layer, lambda start, end: _read(job, start, end))
-        if layout is None or layout.variants != 1:
-            return None
-        extents = Extents(layout.codec)
-        tree = job.store.trees.lazy.lay(job.diff_id, _pieces(layout, extents))
-    except (ContentError, RegistryError, NotFound, Unsupported) as error:
-        job.task.phase(f"Comes whole: {error.message}", job.layer.size)
+    needed = spans(job.layer)
+    laying = job.store.trees.lazy.begin(job.diff_id) if needed is not None else None
+    if laying is None:
         return None
-    if tree is None:
-        return None
-    extents.seal()
-    return LazyLayer(tree, job.layer, extents)
+    stack.callback(laying.end)
+    return _LazyJob(job, laying, needed or (), stack.enter_context(open(os.memfd_create("layer"), "w+b")))
+
+
+def _filled(begun: Sequence[_LazyJob], budget: Budget) -> Sequence[_LazyJob]:
+    """The largest table first, in several processes where that pays."""
+    begun = sorted(begun, key=lambda each: -each.size)
+    source = begun[0].job.source if begun else None
+    processes = processes_for(source, [each.job.layer.size for each in begun], budget)
+    if processes > 1 and isinstance(source, ForkSafe):
+        tasks, at_fork = [each.job.task for each in begun], AtFork(begun[0].job.store.rest, source.forked)
+        limited = budget.limited(processes=processes, transfers=processes)
+        fork_map(lambda number, task, _stop: begun[number].fill(task), tasks, limited, at_fork)
+    else:
+        in_parallel(lambda each, _stop: each.fill(each.job.task), begun, _AT_ONCE)
+    return begun
+
+
+class _LazyJob:
+    """One layer while it is laid; `fill` may be done in a fork, and leaves its result in a file."""
+
+    def __init__(
+        self, job: LayerJob, laying: LazyMaking, needed: Sequence[tuple[int, int]], file: BinaryIO
+    ) -> None:
+        self.job, self.laying, self._needed, self._file = job, laying, needed, file
+        self._known: dict[tuple[int, int], bytes] = {}
+
+    @property
+    def size(self) -> int:
+        """Bytes of the table."""
+        return sum(map(len, self._known.values()))
+
+    def fetch(self) -> None:
+        """Have the parts of the blob at hand that are needed first."""
+        with suppress(*_WHOLE):  # `fill` will say it
+            self._known = {span: _read(self.job, *span) for span in self._needed}
+
+    def fill(self, task: Task) -> None:
+        """Make the tree; where that cannot be the line of the layer says why. Raises Stopped, StoreError."""
+        from ...grammars.chunked.forms import open_layout
+
+        try:
+            layout = open_layout(self.job.layer, self._part)
+            if layout is not None and layout.variants == 1:
+                extents = Extents(layout.codec)
+                pickle.dump((self.laying.fill(_pieces(layout, extents)), extents), self._file)
+                self._file.flush()
+        except _WHOLE as error:
+            task.phase(f"Comes whole: {error.message}", self.job.layer.size)
+
+    def _part(self, start: int, end: int) -> bytes:
+        known = self._known.get((start, end))
+        return _read(self.job, start, end) if known is None else known
+
+    def result(self) -> tuple[TreeInfo | None, Extents]:
+        """What the row of the tree will hold, and where its pieces are; None where it comes whole."""
+        self._file.seek(0)
+        try:
+            found: tuple[TreeInfo, Extents] = pickle.load(self._file)  # of our own child
+            return found
+        except EOFError:
+            return None, Extents()
 
 
 def _read(job: LayerJob, start: int, end: int) -> bytes:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from .catalog import TreeCatalog
     from .drivers import DriverChoice
     from .forms.hollow import Pieces
+    from .making import Making
+    from .model import TreeInfo
 
 _PIECE = 1 << 20
 
@@ -84,39 +86,22 @@ class LazyTrees:
             os.close(content.group)
         return ""
 
-    def lay(self, diff_id: Digest, pieces: Pieces) -> LazyTree | None:
-        """Make a tree of what its tar is made of, with holes; None if the tree is here by now.
+    def begin(self, diff_id: Digest) -> LazyMaking | None:
+        """Begin to lay a tree, to be ended; None if it is here by now, or another process makes it.
 
-        This process holds it from then on, and must fill it, or have it filled by a process that it forks and
-        that calls `hold` (below). Raises InvalidArchive, Unsupported, StoreError, and what `pieces` raises.
+        Raises StoreError.
         """
         from .making import Making
 
         self._catalog.leases.current()
-        with Making(self._catalog.root, diff_id.hex) as making:
-            if diff_id in self._catalog.standing((diff_id,)):
-                return None
-            with os_errors(f"lay layer {diff_id}"):
-                return self._laid(diff_id, pieces, making.folder)
-
-    def _laid(self, diff_id: Digest, pieces: Pieces, folder: str) -> LazyTree:
-        from .forms.hollow import lay
-
-        tar, info = lay(pieces, folder)
-        group = -1
-        try:
-            content = ContentGroup()
-            group = content.group
-            content.mark(tar)
-            tree = LazyTree(diff_id, self._catalog.folder(diff_id), tar, content)
-            os.close(os.open(f"{folder}/{files.LAZY}", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-            shared.hold_group(self._catalog.root, f"{folder}/{files.INDEX}", group)
-            trace("lazy:held")
-            self._catalog.publish(folder, diff_id, info, "erofs", boot=files.LAZY)
-        except BaseException:
-            _close(tar, group)
-            raise
-        return tree
+        making = Making.attempt(self._catalog.root, diff_id.hex)
+        if making is None:
+            return None
+        laying = LazyMaking(self._catalog, diff_id, making)
+        if diff_id in self._catalog.standing((diff_id,)):
+            laying.end()
+            return None
+        return laying
 
     def let_go(self, tree: LazyTree) -> None:
         """This process does not hold it any more: close the descriptors. Raises OSError."""
@@ -143,6 +128,50 @@ class LazyTrees:
         sql = "UPDATE tree SET boot = ?, written = ? WHERE diff_id = ? AND boot = ?"
         self._catalog.database.change(sql, (boot_id(), time.time(), tree.diff_id, files.LAZY))
         tree.content.unmark(tree.tar)
+
+
+class LazyMaking:
+    """A tree of one layer that is made of what its tar is made of, with holes."""
+
+    def __init__(self, catalog: TreeCatalog, diff_id: Digest, making: Making) -> None:
+        self._catalog, self._diff_id, self._making = catalog, diff_id, making
+
+    def fill(self, pieces: Pieces) -> TreeInfo:
+        """Write its tar and its index; for `publish`, which may be called in the parent of this process.
+
+        Raises InvalidArchive, Unsupported, StoreError, and what `pieces` raises.
+        """
+        from .forms.hollow import lay
+
+        with os_errors(f"lay layer {self._diff_id}"):
+            return lay(pieces, self._making.folder)
+
+    def publish(self, info: TreeInfo) -> LazyTree:
+        """The tree is here. This process holds it from now on, and must fill it, or have it filled by a
+        process that it forks and that calls `hold` (below). Raises StoreError.
+        """
+        with os_errors(f"lay layer {self._diff_id}"):
+            return self._published(info, self._making.folder)
+
+    def _published(self, info: TreeInfo, folder: str) -> LazyTree:
+        tar, group = os.open(f"{folder}/{files.TAR}", os.O_RDWR | os.O_CLOEXEC), -1
+        try:
+            content = ContentGroup()
+            group = content.group
+            content.mark(tar)
+            tree = LazyTree(self._diff_id, self._catalog.folder(self._diff_id), tar, content)
+            os.close(os.open(f"{folder}/{files.LAZY}", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+            shared.hold_group(self._catalog.root, f"{folder}/{files.INDEX}", group)
+            trace("lazy:held")
+            self._catalog.publish(folder, self._diff_id, info, "erofs", boot=files.LAZY)
+        except BaseException:
+            _close(tar, group)
+            raise
+        return tree
+
+    def end(self) -> None:
+        """What is left of it is removed."""
+        self._making.__exit__()
 
 
 def hold(root: str, tree: LazyTree) -> None:

@@ -21,11 +21,26 @@ class Making:
     def __init__(self, root: str, name: str) -> None:
         self.folder = f"{root}/ingest/tree-{name}"
 
+    @classmethod
+    def attempt(cls, root: str, name: str) -> Making | None:
+        """One that was entered, to be left in any case; None while another process is at it."""
+        self = cls(root, name)
+        with os_errors("start to make a tree"):
+            self._lock = Lock.attempt(self.folder + ".lock")
+        return self._begun() if self._lock else None
+
     def __enter__(self) -> Making:
         self._lock: Lock | None = None
         try:
             with os_errors("start to make a tree"):
                 self._lock = Lock(self.folder + ".lock")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self._begun()
+
+    def _begun(self) -> Making:
+        try:
             remove_tree(self.folder)
             private_dir(self.folder)
             trace("tree:begun")

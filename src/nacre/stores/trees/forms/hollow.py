@@ -34,17 +34,16 @@ _MOST_ZEROS, _ALL = 1 << 20, 1 << 40
 _GAP, _HELD = 1 << 14, 1 << 20
 
 
-def lay(pieces: Pieces, folder: str) -> tuple[int, TreeInfo]:
-    """Fill `folder`; gives a descriptor of the tar for who fills it, and what its row will hold.
+def lay(pieces: Pieces, folder: str) -> TreeInfo:
+    """Fill `folder`; gives what its row will hold.
 
     Raises InvalidArchive, Unsupported, OSError, and what `pieces` raises.
     """
     tar = os.open(f"{folder}/{TAR}", _NEW, 0o400)
     try:
-        return tar, info_of(_laid(HollowTar(pieces, tar), folder), folder)
-    except BaseException:
+        return info_of(_laid(HollowTar(pieces, tar), folder), folder)
+    finally:
         os.close(tar)
-        raise
 
 
 def _laid(stream: HollowTar, folder: str) -> LayerTree:
