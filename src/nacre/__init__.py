@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .words.oci import Descriptor, Platform
     from .words.progress import Progress
     from .words.reference import Reference
+    from .words.replication import ReplicationRule
     from .words.rules import GarbageRules, RegistryRules, RetentionRule, ServingConfig
 
 __version__ = "0.1.0"
@@ -47,7 +48,7 @@ _HOMES = {
     "Digest": "words.digest", "NacreError": "words.errors", "Descriptor": "words.oci",
     "Platform": "words.oci", "Progress": "words.progress", "Reference": "words.reference",
     "GarbageRules": "words.rules", "RegistryRules": "words.rules",
-    "RetentionRule": "words.rules", "ServingConfig": "words.rules",
+    "RetentionRule": "words.rules", "ReplicationRule": "words.replication", "ServingConfig": "words.rules",
 }  # fmt: skip
 
 __all__ = [
@@ -55,8 +56,8 @@ __all__ = [
     "Descriptor", "Digest",
     "DiskUsage", "Engine", "Exploration", "Finding", "GarbageRules", "Image", "Layer", "Limits", "NacreError",
     "NetworkSettings", "Outcome", "OutputResult", "Platform", "Progress", "PullResult", "PushResult",
-    "Pushed", "Reference", "RegistryRules", "Report", "RetentionRule", "SearchResult", "ServingConfig",
-    "open_store",
+    "Pushed", "Reference", "RegistryRules", "ReplicationRule", "Report", "RetentionRule", "SearchResult",
+    "ServingConfig", "open_store",
 ]  # fmt: skip
 
 

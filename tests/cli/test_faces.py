@@ -24,6 +24,7 @@ from nacre.engine.options import ContainerOptions
 from nacre.engine.outputs import Outputs
 from nacre.engine.registries import Registries
 from nacre.engine.registrycontent import RegistryContent
+from nacre.engine.replication import RegistryReplication
 from nacre.engine.system import System
 from nacre.engine.volumes import VolumeCollection
 from nacre.images.arrows.combining import Combination
@@ -110,7 +111,7 @@ PARTS = {
     "": Engine, "containers": ContainerCollection, "volumes": VolumeCollection, "mounts": Mounts,
     "layers": LayerTools, "registries": Registries, "system": System, "networks": NetworkCollection,
     "outputs": Outputs, "bake": BakeFiles, "accounts": RegistryAccounts,
-    "content": RegistryContent,
+    "content": RegistryContent, "replication": RegistryReplication,
 }  # fmt: skip
 OPTIONS = {
     "ContainerOptions": ContainerOptions,
@@ -309,6 +310,20 @@ COMMANDS_OF = {
     "registry purge": ("content.purge", REGISTRY),
     "registry repo ls": ("content.repositories", REGISTRY),
     "registry repo rm": ("content.remove", REGISTRY),
+    "registry replication add": ("replication.add", REGISTRY | {
+        "config": "see configure", "deletes": "rule", "direction": "rule", "exclude": "rule",
+        "interval": "rule", "password-stdin": TERMINAL, "prefix": "rule", "rate": "rule", "referrers": "rule",
+        "registry": "rule", "repository": "rule", "strip": "rule", "tag": "rule", "timeout": "rule",
+        "user": "rule",
+    }),
+    "registry replication ls": ("replication.states", REGISTRY | {"config": "see configure"}),
+    "registry replication rm": ("replication.remove", REGISTRY | {"config": "see configure"}),
+    "registry replication run": ("replication.run", REGISTRY | {
+        "config": "see configure", "dry-run": "see compare",
+    }),
+    "registry replication status": ("replication.failures", REGISTRY | {
+        "config": "see configure", "last": "limit",
+    }),
     "registry retention": ("content.retain", REGISTRY | {
         "exclude": "rules", "keep-for": "rules", "keep-newest": "rules", "repository": "rules",
         "tag": "rules", "config": "rules",

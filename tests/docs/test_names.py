@@ -111,6 +111,8 @@ comparing counted exceeded exchange expired exposition fetch figures home identi
 invitation invitations issuer issuers joblocks jobs listings located location maintenance marks metrics
 object objects observed occurrence oidc opened outgoing page part place placed position post posting
 protocol query quota quotas rate rates readme registrycontent render renderer retention scrub scrubber
+added difference failure follow local look pace pulling pushing remembering replicated replicating replication
+replicator row runner counts queue own sides silent slow way
 secret shown sign signin sso static still storage tables tls trust trusts unavailable views visit webhook
 webhooks
 answered api counting detail empty heartbeat made management named openapi people purged runs upkeep

@@ -260,6 +260,11 @@ GROUPS = {
                 "accounts", "Make a namespace public, its tags immutable, or limit it", "NAMESPACE_SET"
             ),
             "purge": CommandEntry("registrycontent", "Remove for good what was deleted", "PURGE"),
+            "replication add": CommandEntry("replication", "Add a rule for another registry", "ADD"),
+            "replication ls": CommandEntry("replication", "List what replicates, and how far it is", "LS"),
+            "replication rm": CommandEntry("replication", "Remove rules that were added", "RM"),
+            "replication run": CommandEntry("replication", "Compare and replicate everything now", "RUN"),
+            "replication status": CommandEntry("replication", "Show what waits or has failed", "STATUS"),
             "repo ls": CommandEntry("registrycontent", "List repositories", "REPO_LS"),
             "repo rm": CommandEntry("registrycontent", "Delete repositories", "REPO_RM"),
             "restore": CommandEntry("registry", "Make a registry of a backup", "RESTORE"),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .accounts import RegistryAccounts
     from .importing import MirrorReport
     from .registrycontent import RegistryContent
+    from .replication import RegistryReplication
     from .wiring import Wiring
 
 
@@ -146,6 +147,13 @@ class Registries:
         from .accounts import RegistryAccounts
 
         return RegistryAccounts(self._root(folder), actor, database)
+
+    def replication(self, folder: str = "", rules: RegistryRules | None = None) -> RegistryReplication:
+        """What replicates of the registry in a folder; "" for the usual one. `rules` are its operator's."""
+        from ..words.rules import RegistryRules
+        from .replication import RegistryReplication
+
+        return RegistryReplication(self._root(folder), rules or RegistryRules(), self._engine)
 
     def content(self, folder: str = "", *, actor: str = "") -> RegistryContent:
         """What the registry in a folder holds and can restore; "" for the usual one."""
@@ -291,10 +299,12 @@ class Registries:
                 hint="give --tls-cert and --tls-key, or --plain-http behind a proxy that ends TLS",
             )
 
+        from .replication import remotes_of
         from .upstreams import upstreams_of
 
         log, upstreams = self._engine.config.warn, upstreams_of(rules.upstreams, self._engine)
-        outgoing = Outgoing(self._fetch, Posting(self._engine.config, self._engine.network))
+        posting = Posting(self._engine.config, self._engine.network)
+        outgoing = Outgoing(self._fetch, posting, remotes_of(self._engine))
         more = {"access": access, "rules": rules, "outgoing": outgoing, "upstreams": upstreams}
         serve(host, port, self._root(folder), ready, log=log, **more)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from ..services.client import Client, Repository
+    from ..services.client.uploadrecords import Kept
     from ..services.server.upstreams.model import BlobStream
     from ..words.digest import Digest
     from ..words.oci import Descriptor
@@ -31,7 +32,7 @@ class RegistryUpstream:
 
     def __init__(self, rules: UpstreamRules, config: Config, network: NetworkSettings, agent: str) -> None:
         self.rules, self.agent = rules, agent
-        self._client = _client(rules, config, network, agent)
+        self._client = client_for(rules, config, network, agent)
         self._repository = lru_cache(_KEPT)(self._open)
 
     def head(self, repository: str, tag: str) -> Descriptor | None:
@@ -75,22 +76,31 @@ def upstreams_of(rules: Iterable[UpstreamRules], engine: Wiring) -> list[Registr
     return [RegistryUpstream(each, engine.config, engine.network, agent) for each in rules]
 
 
-def _client(rules: UpstreamRules, config: Config, network: NetworkSettings, agent: str) -> Client:
+def client_for(
+    rules: UpstreamRules, config: Config, network: NetworkSettings, agent: str, *, rate: int = 0,
+    uploads: Kept | None = None,
+) -> Client:  # fmt: skip
+    """A client for one registry, with its credentials, and as usual but without mirrors. `rate`: most bytes
+    per second; `uploads`: where it is kept how far uploads are.
+    """
     from ..grammars.wire.auth import Credentials
     from ..services.client import Client, ClientConfig, Policy, TransportLimits
+    from ..services.client.uploadrecords import NoUploadRecords
     from .network import certificates_of, proxies_of
 
+    settings = _settings(rules, network.settings, rate)
     known = Credentials(rules.user, rules.password) if rules.user else None
     told = ClientConfig(
         credentials=lambda _name: known, proxies=proxies_of(config), user_agent=agent,
-        settings=_settings(rules, network.settings), insecure=network.insecure,
+        settings=settings, insecure=network.insecure,
         certificates=certificates_of(network), policy=Policy(attempts=3, base=0.2, patience=1.0),
         limits=TransportLimits(connect=10.0, stall=30.0, document=60.0), guarded=True,
+        uploads=uploads or NoUploadRecords(),
     )  # fmt: skip
     return Client(told)
 
 
-def _settings(rules: UpstreamRules, usual: Settings) -> Settings:
+def _settings(rules: UpstreamRules, usual: Settings, rate: int) -> Settings:
     """How hosts are spoken to, as usual; but no mirrors: this registry may be one of them."""
     plain = rules.location.startswith("http://")
     location = rules.location.removeprefix("http://").removeprefix("https://").strip("/")
@@ -98,5 +108,7 @@ def _settings(rules: UpstreamRules, usual: Settings) -> Settings:
     own = {rules.name: RegistrySection(rules.name, location=location or UNSAID)}
     if plain:
         own[host] = own.get(host, RegistrySection(host)).replace(plain_http=True)
+    if rate:
+        own[host] = own.get(host, RegistrySection(host)).replace(rate=rate)
     sections = [each.replace(mirrors=UNSAID, location=UNSAID, blocked=UNSAID) for each in usual.sections]
     return Settings(sections=tuple(own.values())).over(usual.replace(sections=tuple(sections)))

@@ -5,6 +5,7 @@
     mount    a blob of another repository (`reference`) became one of this one
     delete   a tag, by digest a manifest or a blob, or a repository went
     restore  one of these came back
+    replicate  it was brought to another registry, or deleted there (`digest` is then "")
     pull     a manifest was taken, where the operator wants to know
     login    somebody logged in, by password, token, oidc or exchange (`reference`)
     refused  somebody could not log in
@@ -108,6 +109,10 @@ class Activity:
     def newest(self) -> int:
         """The number of the last entry, 0 if there is none."""
         return int(self._catalog.listed("SELECT coalesce(max(id), 0) FROM activity")[0][0])
+
+    def oldest(self) -> int:
+        """The number of the first entry that is still known, 0 if there is none."""
+        return int(self._catalog.listed("SELECT coalesce(min(id), 0) FROM activity")[0][0])
 
     def _entries(self, place: str, number: int, query: ActivityQuery, end: str) -> list[ActivityEntry]:
         wanted = {name: value for name, value in query._asdict().items() if value}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .errors import UsageError
 from .reference import is_loopback
+from .replication import ReplicationRule, check_replication
 from .upstreams import CacheRules, UpstreamRules, check_upstreams
 from .value import Value
 
@@ -337,7 +338,7 @@ class RetentionRule(Value):
             raise UsageError("a rule of retention is for no repository or no tag")
 
 
-_EVENTS = ("push", "tag", "mount", "delete", "restore")
+_EVENTS = ("push", "tag", "mount", "delete", "restore", "replicate")
 
 
 class WebhookRule(Value):
@@ -414,6 +415,7 @@ class RegistryRules(Value):
     webhooks: tuple[WebhookRule, ...] = ()
     metadata: MetadataRules = MetadataRules()
     scrub: ScrubRules = ScrubRules()
+    replication: tuple[ReplicationRule, ...] = ()
 
     def _check(self) -> None:
         if self.connections < 1:
@@ -426,6 +428,7 @@ class RegistryRules(Value):
         if self.plain_http and self.tls.cert:
             raise UsageError("--plain-http and --tls-cert exclude each other")
         check_upstreams(self.upstreams)
+        check_replication(self.replication, [upstream.namespace for upstream in self.upstreams])
         names = [webhook.name for webhook in self.webhooks]
         if len(set(names)) < len(names):
             raise UsageError("two webhooks have one name")

@@ -16,6 +16,7 @@ from . import (
     oidc,
     protocol,
     rates,
+    replication,
     retention,
     scrub,
     server,
@@ -46,4 +47,5 @@ TABLES = (
     upstreams.TABLE,
     cache.TABLE,
     webhooks.TABLE,
+    replication.TABLE,
 )

@@ -12,7 +12,7 @@ TABLE = ConfigTable(
         ConfigKey("name", "Its name, by which the registry knows how far it is"),
         ConfigKey("url", "Where events are posted"),
         ConfigKey("secret", "The key of the signature", SECRET),
-        ConfigKey("events", "What to tell: push, tag, mount, delete, restore", TEXTS),
+        ConfigKey("events", "What to tell: push, tag, mount, delete, restore, replicate", TEXTS),
         ConfigKey("repositories", "Patterns of repositories", TEXTS),
         ConfigKey("format", "How an event is written", choice("docker", "cloudevents")),
         ConfigKey("nearby", "The URL may lead to loopback and link-local addresses", FLAG),

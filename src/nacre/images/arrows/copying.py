@@ -34,9 +34,9 @@ from ...words.value import Value
 from ..layers.sender import BlobSender, task_of
 from ..layers.streamed import StreamedBlob
 from ..model.schema import converted, converted_index, is_refusal, other_form, told
-from ..model.source import ConditionalSource, Referring, TagAwareSink
+from ..model.source import ConditionalSource, Referring, Remembering, TagAwareSink
 from ..places.layout import OciLayout
-from ..places.local import StoreSink, StoreSource, one_platform
+from ..places.local import StoreSink, one_platform
 from .pull import WantedImage, bring, choose
 
 TYPE_CHECKING = False
@@ -392,7 +392,7 @@ class _CopyDelivery(BlobSender):
         if not slash:
             return None
         known = [self._source.where] if "/" in self._source.where else []
-        if isinstance(self._source, StoreSource):
+        if isinstance(self._source, Remembering):
             known += self._source.origins(blob.digest)[:_MOST_ORIGINS]
         known += self._seen.repositories(registry, blob.digest) if self._seen else []
         known = [where for where in known if where.startswith(registry + "/") and where != self.sink.where]

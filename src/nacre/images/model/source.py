@@ -108,6 +108,14 @@ class Referring(Source, Protocol):
         """Those of one artifact type, or all. Raises RegistryError."""
 
 
+@runtime_checkable
+class Remembering(Source, Protocol):
+    """A source that remembers where else its blobs are."""
+
+    def origins(self, digest: Digest) -> list[str]:
+        """Full names of repositories that may have a blob, the likeliest first."""
+
+
 class Sink(Protocol):
     """Where images go. `where` as for `Source`."""
 

@@ -32,6 +32,7 @@ from .maintenance import jobs_of
 from .manifests import Manifests
 from .metrics import OTHER, RequestMetrics
 from .outgoing import Outgoing
+from .replicating import ReplicationJobs
 from .state import RegistryState
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class Registry:
             self.jobs.add(job)
         if self.state.rules.webhooks:
             self._tell_others(outgoing, self.log.said)
+        self.replication = self._replicate(outgoing)
 
     def _ask_ldap(self) -> None:
         from .access.signin import LdapSignIn
@@ -122,6 +124,14 @@ class Registry:
         known = [webhooks.Webhook(rule, state.catalog, state.activity, post) for rule in state.rules.webhooks]
         for job in webhooks.jobs_of(known, tell):
             self.jobs.add(job)
+
+    def _replicate(self, outgoing: Outgoing) -> ReplicationJobs | None:
+        if outgoing.remote is None:
+            return None
+        log = self.log.said, self.log.failed
+        made = ReplicationJobs(self.state, outgoing.remote, self.jobs, *log)
+        self.jobs.add(made.following())
+        return made
 
     def _pull_through(self, upstreams: Sequence[Upstream]) -> PullThrough | None:
         if not upstreams:
@@ -242,6 +252,8 @@ class Registry:
         """End what is still running and let go of the storage."""
         self.interrupt()
         await self.jobs.close()
+        if self.replication:
+            self.replication.close()
         if self._running:
             await asyncio.wait(set(self._running))
         for end in self.at_end:

@@ -21,6 +21,7 @@ from ...stores.figures import figures
 from ...words.reference import is_loopback
 from .applications import answering
 from .metrics import BOUNDS
+from .replicating import REPLICATION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -47,6 +48,7 @@ class Exposition:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._figures: dict[str, int] = {}
+        self._replication: dict[str, list[Sample]] = {}
         self._counted = -_KEPT
         self._began = time.time()
 
@@ -59,6 +61,8 @@ class Exposition:
             self._counted = time.monotonic()
             state = self._registry.state
             self._figures = await state.work.run(figures, state.catalog)
+            if registry := self._registry.replication:
+                self._replication = await state.work.run(registry.samples)
         body = "".join(f"{line}\n" for line in self._lines())
         return Response(body, 200, {"Cache-Control": "no-store"}, _TYPE)
 
@@ -89,6 +93,9 @@ class Exposition:
             gauges[name] = (f"{name.replace('_', ' ').capitalize()} in the catalog", count)
         for name, (help, value) in gauges.items():
             yield from _metric(f"nacre_{name}", "gauge", help, [({}, value)])
+        for name, samples in self._replication.items():
+            kind = "counter" if name.endswith("_total") else "gauge"
+            yield from _metric(f"nacre_replication_{name}", kind, REPLICATION[name], samples)
         yield from self._disk()
         yield from self._process()
 
@@ -161,6 +168,10 @@ def _metric(name: str, kind: str, help: str, samples: Iterable[Sample]) -> Itera
 
 
 def _sample(name: str, labels: dict[str, str], value: float) -> str:
-    """Labels are ours: methods of a list, routes and statuses."""
-    inside = ",".join(f'{label}="{text}"' for label, text in labels.items())
+    """Labels are ours: methods of a list, routes and statuses, and names that the operator gave."""
+    inside = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
     return f"{name}{{{inside}}} {value}" if inside else f"{name} {value}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"")

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _ASK_AGAIN = 15.0
 """Seconds after which a job that another process does is asked for again at the latest."""
 _RENEW = 20.0
+_LATER = 50
+"""Jobs that can be added when the others have begun: a thread each, when it is needed."""
 _END = object()
 
 
@@ -58,20 +60,40 @@ class Jobs:
         self._locks, self._note = locks, note
         self._jobs: list[Job] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._ended = set[asyncio.Task[None]]()
         self._woken: dict[str, asyncio.Event] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._work: Work | None = None
 
     def add(self, job: Job) -> None:
-        """Do it as well; only before `begin`."""
-        self._jobs.append(job)
+        """Do it as well. Once they have begun, from any thread; of these there can be `_LATER`."""
+        if self._loop:
+            self._loop.call_soon_threadsafe(self._start, job)
+        else:
+            self._jobs.append(job)
+
+    def end(self, name: str) -> None:
+        """Do a job no more, after the step that it is at. From any thread."""
+        if self._loop:
+            self._loop.call_soon_threadsafe(self._stop, name)
+
+    def _stop(self, name: str) -> None:
+        if task := self._tasks.pop(name, None):
+            self._ended.add(task)
+            task.add_done_callback(self._ended.discard)
+            task.cancel()
+
+    def _start(self, job: Job) -> None:
+        assert self._work is not None
+        self._woken[job.name] = asyncio.Event()
+        self._tasks[job.name] = asyncio.create_task(self._repeat(job, self._work))
 
     def begin(self) -> None:
         """Begin all of them."""
         self._loop = asyncio.get_running_loop()
-        self._work = Work(max(1, len(self._jobs)), "nacre-job")
-        self._woken = {job.name: asyncio.Event() for job in self._jobs}
-        self._tasks = {job.name: asyncio.create_task(self._repeat(job, self._work)) for job in self._jobs}
+        self._work = Work(len(self._jobs) + _LATER, "nacre-job")
+        for job in self._jobs:
+            self._start(job)
 
     def wake(self, name: str) -> None:
         """Do a job now, although it is not yet time. From any thread; nothing happens if it is unknown."""
@@ -85,10 +107,11 @@ class Jobs:
 
     async def close(self) -> None:
         """End each after the step that it is at."""
-        for task in self._tasks.values():
+        tasks = {*self._tasks.values(), *self._ended}
+        for task in tasks:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks.values())
+        if tasks:
+            await asyncio.wait(tasks)
         if self._work:
             self._work.close()
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from ...words.replication import ReplicationRule
+    from .replication.model import RemoteRegistry
 
 
 class Fetch(Protocol):
@@ -28,7 +31,8 @@ class Post(Protocol):
 
 
 class Outgoing(NamedTuple):
-    """The ways out; None where there is none."""
+    """The ways out; None where there is none. `remote` opens the other registry of a rule of replication."""
 
     fetch: Fetch | None = None
     post: Post | None = None
+    remote: Callable[[ReplicationRule], RemoteRegistry] | None = None

@@ -9,6 +9,7 @@
     activity                     who did what: see `activity`
     descriptions                 what people wrote about a repository: see `browsing`
     quotas                       how much a namespace may hold: see `quotas`
+    replication                  what is to go to other registries: see `replication`
     jobs                         who does what beside the requests: see `joblocks`
 
 Content itself is in the blob store.

@@ -97,5 +97,25 @@ CREATE TABLE used (
     repository INTEGER NOT NULL, digest TEXT NOT NULL, used REAL NOT NULL,
     PRIMARY KEY (repository, digest)) WITHOUT ROWID;
 """
-STEPS = (_NAMES, _OWNERS, _UNUSED, _ACTIVITY, _ORDER, _DESCRIPTIONS, _BUCKET, _QUOTAS, _REMOVED, _CACHED)
+_REPLICATION = """
+CREATE TABLE replication (
+    rule TEXT NOT NULL, repository TEXT NOT NULL, reference TEXT NOT NULL, number INTEGER NOT NULL,
+    tries INTEGER NOT NULL, again REAL NOT NULL, since REAL NOT NULL, error TEXT NOT NULL,
+    digest TEXT NOT NULL, at REAL NOT NULL, flaps INTEGER NOT NULL,
+    PRIMARY KEY (rule, repository, reference)) WITHOUT ROWID;
+CREATE INDEX replication_waiting ON replication (rule, number) WHERE number > 0;
+"""
+STEPS = (
+    _NAMES,
+    _OWNERS,
+    _UNUSED,
+    _ACTIVITY,
+    _ORDER,
+    _DESCRIPTIONS,
+    _BUCKET,
+    _QUOTAS,
+    _REMOVED,
+    _CACHED,
+    _REPLICATION,
+)
 VERSION = len(STEPS)

@@ -1,0 +1,170 @@
+"""`nacre registry replication`: what goes to other registries and comes from them, by rule."""
+
+from __future__ import annotations
+
+from ..words.durations import seconds
+from ..words.errors import UsageError
+from ..words.replication import PULL, PUSH, ReplicationRule
+from ..words.sizes import read_size
+from .accounts import ROOT
+from .each import each
+from .options import Command, choice, flag, many, number, text
+from .output import FORMAT, QUIET, listing, moment
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..engine.replication import RegistryReplication
+    from .context import Context
+    from .options import Args
+
+_MAX_SECRET = 4096
+
+
+def _replication(context: Context, args: Args) -> RegistryReplication:
+    registries = context.engine.registries
+    flags = {"root": args.root} if args.root else {}
+    config = registries.configure(args.config, variables=context.environment, flags=flags)
+    return registries.replication(config.folder, config.rules)
+
+
+def _ls(context: Context, args: Args) -> int:
+    with _replication(context, args) as found:
+        rows = [
+            {
+                "Name": one.name, "Direction": one.direction, "Registry": one.registry, "Added": one.added,
+                "Waiting": one.waiting, "Failed": one.failed, "Done": one.done,
+                "Since": moment(one.since) if one.since else "", "Error": one.error,
+            }
+            for one in found.states()
+        ]  # fmt: skip
+    columns = [
+        ("NAME", "Name"), ("DIRECTION", "Direction"), ("REGISTRY", "Registry"), ("WAITING", "Waiting"),
+        ("FAILED", "Failed"), ("DONE", "Done"), ("ERROR", "Error"),
+    ]  # fmt: skip
+    listing(context, args, rows, columns, key="Name")
+    return 0
+
+
+def _status(context: Context, args: Args) -> int:
+    """What waits or was given up."""
+    with _replication(context, args) as found:
+        rows = [
+            {
+                "Rule": one.rule, "Name": _name(one.repository, one.reference), "Tries": one.tries,
+                "Next": moment(one.again) if one.again else "" if one.error else "now", "Error": one.error,
+            }
+            for one in found.failures(args.positionals, args.last)
+        ]  # fmt: skip
+    columns = [("RULE", "Rule"), ("NAME", "Name"), ("TRIES", "Tries"), ("NEXT", "Next"), ("ERROR", "Error")]
+    listing(context, args, rows, columns, key="Name")
+    return 0
+
+
+def _name(repository: str, reference: str) -> str:
+    return f"{repository}{'@' if ':' in reference else ':'}{reference}"
+
+
+def _add(context: Context, args: Args) -> int:
+    if not args.registry:
+        raise UsageError("which registry?", hint="give --registry HOST[:PORT]")
+    rule = ReplicationRule(
+        args.positionals[0], args.registry, args.direction, tuple(args.repository) or ("*",),
+        tuple(args.tag) or ("*",), tuple(args.exclude), args.strip, args.prefix, args.referrers, args.deletes,
+        seconds(args.interval), seconds(args.timeout), _rate(args), args.user,
+        _password(context, args),
+    )  # fmt: skip
+    with _replication(context, args) as found:
+        found.add(rule)
+    context.print(rule.name)
+    return 0
+
+
+def _rate(args: Args) -> int:
+    try:
+        return read_size(args.rate)
+    except ValueError as error:
+        raise UsageError(f"--rate: {error}") from None
+
+
+def _password(context: Context, args: Args) -> str:
+    """From standard input, as no list of processes may show it."""
+    if not args.password_stdin:
+        return ""
+    return context.stdin.read(_MAX_SECRET).rstrip("\r\n")
+
+
+def _rm(context: Context, args: Args) -> int:
+    with _replication(context, args) as found:
+        return each(context, args.positionals, found.remove)
+
+
+def _run(context: Context, args: Args) -> int:
+    """1 when something could not be brought."""
+    with _replication(context, args) as found:
+        one = _compare if args.dry_run else _bring
+        return max(one(context, found, name) for name in args.positionals)
+
+
+def _compare(context: Context, found: RegistryReplication, name: str) -> int:
+    count = same = 0
+    for one in found.compare(name):
+        count, same = count + bool(one.digest), same + (not one.digest)
+        if one.digest:
+            context.print(f"{name}: would copy {one.repository}:{one.tag} ({one.digest})")
+    context.print(f"{name}: {count} to copy, {same} unchanged")
+    return 0
+
+
+def _bring(context: Context, found: RegistryReplication, name: str) -> int:
+    state = found.run(name, context.print, context.warn)
+    if state is None:
+        context.print(f"{name}: the registry is served: it compares everything now")
+        return 0
+    context.print(f"{name}: {state.done} done, {state.waiting} waiting, {state.failed} failed")
+    return 1 if state.waiting or state.failed else 0
+
+
+_CONFIG = text("--config", "The configuration that has rules", type="path")
+LS = Command("", _ls, store=False, options=(_CONFIG, FORMAT, QUIET, ROOT))
+STATUS = Command(
+    "[NAME...]", _status, store=False,
+    options=(_CONFIG, FORMAT, number("-n, --last", "Show this many of each rule", default=100), QUIET, ROOT),
+    details="NEXT is when it is tried again; what was given up is tried again when it changes, or by nacre"
+    " registry replication run.",
+)  # fmt: skip
+RM = Command(
+    "NAME [NAME...]", _rm, store=False, options=(_CONFIG, ROOT),
+    details="What was brought stays where it is.",
+)  # fmt: skip
+RUN = Command(
+    "NAME [NAME...]", _run, store=False,
+    options=(_CONFIG, flag("--dry-run", "Only show what would be copied"), ROOT),
+    details="What was given up is tried again. Where the registry is served, whoever serves it does the work;"
+    " otherwise it is done here, and the exit code is 1 if something is left.",
+)  # fmt: skip
+ADD = Command(
+    "NAME", _add, store=False,
+    options=(
+        _CONFIG,
+        flag("--deletes", "Delete what was brought where its original is deleted"),
+        choice("--direction", "push what changes here, or pull what changes there", (PUSH, PULL),
+               default=PUSH),
+        many("--exclude", "Tags that are left out", type="pattern"),
+        text("--interval", "From one comparison of everything to the next; 0s: 1h with pull, never with push",
+             default="0s", type="duration"),
+        flag("--password-stdin", "Take the password, or a token, from standard input"),
+        text("--prefix", "Namespace that is put before names"),
+        text("--rate", "Most bytes per second; 0 for any", default="0", type="size"),
+        flag("--referrers", "Bring what refers to an image, too"),
+        text("--registry", "The other registry, [SCHEME://]HOST[:PORT]", type="registry"),
+        many("--repository", "Repositories where content comes from (default: all)", type="pattern"),
+        ROOT,
+        text("--strip", "Namespace that names lose; what is outside of it is left out"),
+        many("--tag", "Tags (default: all)", type="pattern"),
+        text("--timeout", "A tag that takes longer is broken off and tried again", default="6h",
+             type="duration"),
+        text("--user", "Who this registry is there"),
+    ),
+    details="Whoever serves the registry follows the rule within seconds. The database of the registry holds"
+    " the password as it is: in a configuration it can be a file. A rule of the same name is replaced.",
+)  # fmt: skip

@@ -1,0 +1,77 @@
+"""Registries that replicate each other, driven step by step, so that nothing has to be waited for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from nacre.engine.replication import ReplicationRegistry, remotes_of
+from nacre.engine.wiring import Config, Wiring
+from nacre.services.server import RunningServer
+from nacre.services.server.replication import OwnRegistry, replicator
+from nacre.services.server.replication.runner import Replicator
+from nacre.words.oci import OCI_INDEX, OCI_MANIFEST
+from nacre.words.replication import ReplicationRule
+
+
+class Site:
+    """One registry that is served, and rules of its own for others."""
+
+    def __init__(self, root: Path, api_of: Any, **options: Any) -> None:
+        self.log: list[str] = []
+        self.said: list[str] = []
+        self.running = RunningServer(str(root), log=self.log.append, **options)
+        self.api = api_of(self.running.url)
+        self.state = self.running.registry.state
+        self._remotes: list[ReplicationRegistry] = []
+        self._store = str(root.parent / f"{root.name}-store")
+
+    def close(self) -> None:
+        """Let go of the other registries."""
+        for remote in self._remotes:
+            remote.close()
+
+    @property
+    def host(self) -> str:
+        return str(self.api.address)
+
+    def rule(self, other: Any, name: str = "r", **fields: Any) -> Replicator:
+        """A rule for another site, or for whatever has a `host`."""
+        state, said = self.state, ReplicationRule(name, f"http://{other.host}", **fields)
+        remote = remotes_of(Wiring(Config(self._store)))(said)
+        self._remotes.append(remote)
+        own = OwnRegistry(state.store, state.activity, state.mentions, state.limits)
+        return replicator(said, own, remote, self.said.append, self.log.append)
+
+    def tags(self, name: str) -> dict[str, str]:
+        """What each tag of a repository names."""
+        catalog = self.state.catalog
+        found = {tag: catalog.manifest(name, tag) for tag in catalog.tags(name, "", 1000)}
+        return {tag: str(each.digest) for tag, each in found.items() if each}
+
+
+def sync(*replicators: Replicator) -> None:
+    """Until none has anything to do."""
+    while due := [each for each in replicators if each.is_due()]:
+        for each in due:
+            for _ in each.steps():
+                pass
+
+
+def push_index(site: Site, name: str, tag: str, make: SimpleNamespace, **extra: Any) -> bytes:
+    """An index of one image that has no tag."""
+    child = site.api.push_image(name, f"{tag}-amd64", f"{name}{tag}".encode())
+    assert site.api("DELETE", f"{name}/manifests/{tag}-amd64").status == 202
+    data = json.dumps(make.index((child.data, OCI_MANIFEST)) | extra).encode()
+    assert site.api.put_manifest(name, tag, data, OCI_INDEX).status == 201
+    return data
+
+
+def sent(site: Site) -> dict[str, int]:
+    """Requests to a site so far, by method."""
+    found: dict[str, int] = {}
+    for (method, _, _), one in site.running.registry.metrics.counts.items():
+        found[method] = found.get(method, 0) + one.count
+    return found
