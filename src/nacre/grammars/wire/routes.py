@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from ...words.digest import Digest
@@ -167,6 +168,7 @@ def is_upload(upload: str) -> bool:
     return _UPLOAD.fullmatch(upload) is not None
 
 
+@lru_cache(1024)
 def parse_digest(text: str) -> Digest:
     """A digest from a path or a query. Raises RegistryError DIGEST_INVALID."""
     try:

@@ -19,6 +19,7 @@ from ...words.errors import StoreError, Unavailable
 from ..activity import Action, Author, note, pushed
 from ..removed import Removal, keep_blob, keep_manifest, keep_repository, keep_tag
 from . import uploads
+from .cache import AnswerCache
 from .model import FREE, Referrer, Stored, Upload
 from .quotas import QuotaExceeded, Quotas, charge
 from .statements import (
@@ -82,6 +83,7 @@ class Catalog:
         self.is_remote = database.is_remote
         self.read, self.listed, self.now = database.read, database.listed, database.now
         self.quotas = Quotas(database)
+        self._manifests, self._blobs = (AnswerCache(database.version) for _ in range(2))
         self.keeps_removed = True
         """Can what somebody deletes be restored for a while?"""
 
@@ -97,11 +99,17 @@ class Catalog:
 
     def manifest(self, name: str, reference: str) -> Stored | None:
         """The manifest under a tag or a digest."""
+        return self._manifests.ask(self._manifest, name, reference)
+
+    def _manifest(self, name: str, reference: str) -> Stored | None:
         rows = self._read("manifests", BY_DIGEST if ":" in reference else BY_TAG, name, reference)
         return Stored(Digest(rows[0][0]), *rows[0][1:3]) if rows else None
 
     def blob(self, name: str, digest: Digest) -> int | None:
         """The size of a blob of this repository; None when it is not (or not visibly) there."""
+        return self._blobs.ask(self._blob, name, digest)
+
+    def _blob(self, name: str, digest: str) -> int | None:
         rows = self._read("blobs", BLOB_SIZE, name, digest)
         return int(rows[0][0]) if rows else None
 

@@ -56,6 +56,11 @@ if TYPE_CHECKING:
         registry: str
         """Tells one database from others; "" for a file, which lies with its content."""
 
+        def version(self) -> int | None:
+            """Another number after each change, after one of another process within 5 ms; None of a server,
+            which would have to be asked.
+            """
+
         def read(self, sql: str, *values: object) -> list[Any]:
             """What was committed, which takes no time."""
 

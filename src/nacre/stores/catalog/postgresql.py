@@ -95,6 +95,9 @@ class PostgresDatabase:
         """Close the connections. Nothing may be called afterwards."""
         self._pool.close()
 
+    def version(self) -> None:
+        """Other processes change it, too."""
+
     def read(self, sql: str, *values: object) -> list[Any]:
         """What was committed; once more on another connection if this one was lost."""
         for _ in range(2):

@@ -11,6 +11,7 @@ import sqlite3
 import threading
 import time
 from contextlib import ExitStack, closing, contextmanager
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ...ground.files import os_errors
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 
+_STALE = 0.005
+"""Seconds after which SQLite is asked whether another process has changed something: that takes 5 µs."""
+
+
 class SqliteDatabase:
     """Opens or makes the database `path`, and brings it up to date. Close it. Raises StoreError."""
 
@@ -35,6 +40,7 @@ class SqliteDatabase:
     def __init__(self, path: str, clock: Callable[[], float] = time.time) -> None:
         self.now = clock
         self._write_lock, self._read_lock, self._list_lock = (threading.Lock() for _ in range(3))
+        self._numbers, self._version, self._looked, self._seen = count(1), 0, 0.0, -1
         with os_errors(f"open {path}"):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         with _sqlite_errors(), ExitStack() as opened:
@@ -50,6 +56,16 @@ class SqliteDatabase:
         with self._write_lock, self._read_lock, self._list_lock:
             for connection in (self._writer, self._reader, self._lister):
                 connection.close()
+
+    def version(self) -> int:
+        """Another number after each change, after one of another process within 5 ms."""
+        now = time.monotonic()
+        if now - self._looked > _STALE:
+            (found,) = self.read("PRAGMA data_version")[0]
+            if found != self._seen:  # perhaps by a change of our own: then there is one number more
+                self._seen, self._version = found, next(self._numbers)
+            self._looked = now
+        return self._version
 
     def read(self, sql: str, *values: object) -> list[Any]:
         """What was committed, which takes no time."""
@@ -80,6 +96,7 @@ class SqliteDatabase:
     def _commit(self) -> None:
         try:
             self._writer.execute("COMMIT")
+            self._version = next(self._numbers)
         except sqlite3.Error:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
