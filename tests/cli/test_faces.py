@@ -156,7 +156,7 @@ ENDS = {
     )
 }  # fmt: skip
 PRUNED = {"force": "it is asked on the terminal", "filter": "image_picked"}
-REGISTRY = {"root": "see accounts"}
+REGISTRY = {"root": "see accounts", "url": "see remote"}
 INSECURE = {"insecure": "Network: insecure"}
 COMMANDS_OF = {
     "attach": ("containers.attach", {
@@ -299,8 +299,8 @@ COMMANDS_OF = {
     }),
     "registry backup": ("registries.backup", {"root": "folder", "quiet": TERMINAL}),
     "registry restore": ("registries.restore", {"root": "folder", "quiet": TERMINAL}),
-    "registry check": ("registries.check", {"root": "folder", "config": "storage"}),
-    "registry gc": ("registries.collect", {
+    "registry check": ("registries.check", REGISTRY | {"root": "folder", "config": "storage"}),
+    "registry gc": ("registries.collect", REGISTRY | {
         "root": "folder", "gc-grace": "GarbageRules: grace", "untagged-age": "GarbageRules: untagged",
     }),
     "registry grant": ("accounts.grant", REGISTRY),

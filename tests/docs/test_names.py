@@ -115,7 +115,8 @@ added difference failure follow local look pace pulling pushing remembering repl
 replicator row runner counts queue own sides silent slow way
 secret shown sign signin sso static still storage tables tls trust trusts unavailable views visit webhook
 webhooks
-answered api counting detail empty heartbeat made management named openapi people purged runs upkeep
+remoteaccounts remoteapi remotecontent
+answered api counting managed detail empty heartbeat made management named openapi people purged runs upkeep
 """
 FIELD = frozenset(_FIELD.split())
 """Terms of OCI, containerd, docker, POSIX, tar, Go and Python, and plain words with their plain meaning."""

@@ -14,16 +14,40 @@ from .output import FORMAT, QUIET, listing, moment
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..engine.accounts import RegistryAccounts
+    from ..engine.remote import ManagedRegistry
+    from ..engine.remoteaccounts import RemoteAccounts
     from .context import Context
     from .options import Args
 
 _MAX_SECRET = 4096
 ROLES = ("read", "write", "delete", "admin")
 ROOT = text("--root", "Directory of the registry (default: `registry` in the store)", type="path")
+PLACE = (ROOT, text("--url", "The registry at https://HOST[:PORT], as you logged in there", type="url"))
+"""Of commands that administer a registry: which one."""
 
 
-def accounts_of(context: Context, args: Args) -> RegistryAccounts:
-    """Those of the registry in `--root`."""
+def is_elsewhere(args: Args) -> bool:
+    """Does `--url` name a registry? Raises UsageError when `--root` does as well."""
+    if args.url and args.root:
+        raise UsageError("--root and --url exclude each other")
+    return bool(args.url)
+
+
+def elsewhere(context: Context, args: Args, *others: str) -> ManagedRegistry | None:
+    """The registry at `--url`, None without one. Raises UsageError for what its configuration says."""
+    if not is_elsewhere(args):
+        return None
+    for name in others:
+        if name in args.given:
+            flag = name.replace("_", "-")
+            raise UsageError(f"--url follows the rules of that registry: --{flag} cannot be given with it")
+    return context.engine.registries.remote(args.url)
+
+
+def accounts_of(context: Context, args: Args) -> RegistryAccounts | RemoteAccounts:
+    """Those of the registry in `--root`, or at `--url`."""
+    if remote := elsewhere(context, args):
+        return remote.accounts
     return context.engine.registries.accounts(args.root, actor=f"uid {context.uid}")
 
 
@@ -267,14 +291,14 @@ def _audit(context: Context, args: Args) -> int:
 
 _NAMES = QUIET.replace(help="Only display names")
 _PASSWORD = flag("--password-stdin", "Take the password from standard input")
-_WHO = (text("--user", "A user"), text("--team", "A team"), ROOT)
+_WHO = (text("--user", "A user"), text("--team", "A team"), *PLACE)
 USER_ADD = Command(
     "NAME", _add_user, store=False,
     options=(
         flag("--admin", "May do everything; the first user must"),
         _PASSWORD,
         flag("--robot", "Logs in by tokens alone, and has no namespace of its own"),
-        ROOT,
+        *PLACE,
     ),
     details="With the first user the registry is closed: from then on everybody has to log in.",
 )  # fmt: skip
@@ -285,16 +309,16 @@ USER_UPDATE = Command(
         flag("--disabled", "Let it do nothing any more; --disabled=false takes that back"),
         flag("--password", "Ask for a new password"),
         _PASSWORD,
-        ROOT,
+        *PLACE,
     ),
 )  # fmt: skip
-USER_RM = Command("NAME [NAME...]", _remove_users, store=False, options=(ROOT,))
-USER_LS = Command("", _users, store=False, options=(FORMAT, _NAMES, ROOT))
-TEAM_ADD = Command("NAME [NAME...]", _add_team, store=False, options=(ROOT,))
-TEAM_RM = Command("NAME [NAME...]", _remove_teams, store=False, options=(ROOT,))
-TEAM_JOIN = Command("TEAM USER [USER...]", _join, store=False, options=(ROOT,))
-TEAM_LEAVE = Command("TEAM USER [USER...]", _leave, store=False, options=(ROOT,))
-TEAM_LS = Command("", _teams, store=False, options=(FORMAT, _NAMES, ROOT))
+USER_RM = Command("NAME [NAME...]", _remove_users, store=False, options=PLACE)
+USER_LS = Command("", _users, store=False, options=(FORMAT, _NAMES, *PLACE))
+TEAM_ADD = Command("NAME [NAME...]", _add_team, store=False, options=PLACE)
+TEAM_RM = Command("NAME [NAME...]", _remove_teams, store=False, options=PLACE)
+TEAM_JOIN = Command("TEAM USER [USER...]", _join, store=False, options=PLACE)
+TEAM_LEAVE = Command("TEAM USER [USER...]", _leave, store=False, options=PLACE)
+TEAM_LS = Command("", _teams, store=False, options=(FORMAT, _NAMES, *PLACE))
 GRANT = Command(
     "NAMESPACE ROLE", _grant, store=False, options=_WHO,
     details="ROLE is read, write, delete or admin; each includes those before it. NAMESPACE is a repository,"
@@ -302,7 +326,7 @@ GRANT = Command(
 )  # fmt: skip
 REVOKE = Command("NAMESPACE", _revoke, store=False, options=_WHO)
 GRANTS = Command(
-    "", _grants, store=False, options=(FORMAT, QUIET.replace(help="Only display namespaces"), ROOT)
+    "", _grants, store=False, options=(FORMAT, QUIET.replace(help="Only display namespaces"), *PLACE)
 )
 NAMESPACE_SET = Command(
     "NAMESPACE", _set_namespace, store=False,
@@ -311,12 +335,12 @@ NAMESPACE_SET = Command(
         flag("--no-immutable", "No pattern any more"),
         flag("--public", "Everybody may read; --public=false: only who may read by a grant"),
         text("--quota", "Most that it may hold, in bytes or 500MB, 10GB; 0 for no bound", type="bytes"),
-        ROOT,
+        *PLACE,
     ),
     details="The closest namespace that says something about a repository decides. Every quota above a"
     " repository must hold; content that its repositories share counts once.",
 )  # fmt: skip
-NAMESPACE_LS = Command("", _namespaces, store=False, options=(FORMAT, _NAMES, ROOT))
+NAMESPACE_LS = Command("", _namespaces, store=False, options=(FORMAT, _NAMES, *PLACE))
 TOKEN_ADD = Command(
     "USER", _add_token, store=False,
     options=(
@@ -324,12 +348,12 @@ TOKEN_ADD = Command(
         text("--label", "Say what it is for"),
         text("--namespace", "Let it work in this namespace alone", default="*"),
         choice("--role", "At most: read, write, delete or admin", ROLES, default="admin"),
-        ROOT,
+        *PLACE,
     ),
     details="The token takes the place of the password: nacre login -u USER. It is shown once.",
 )  # fmt: skip
-TOKEN_RM = Command("ID [ID...]", _remove_tokens, store=False, options=(ROOT,))
-TOKEN_LS = Command("", _tokens, store=False, options=(FORMAT, QUIET, ROOT))
+TOKEN_RM = Command("ID [ID...]", _remove_tokens, store=False, options=PLACE)
+TOKEN_LS = Command("", _tokens, store=False, options=(FORMAT, QUIET, *PLACE))
 AUDIT = Command(
     "", _audit, store=False,
     options=(
@@ -337,7 +361,7 @@ AUDIT = Command(
         FORMAT,
         number("-n, --last", "Show this many of the newest entries", default=100),
         text("--repository", "Only what concerns this repository"),
-        ROOT,
+        *PLACE,
         text("--since", "Only what happened within this time (12h, 30d)", type="duration"),
         text("--user", "Only what this user did"),
     ),

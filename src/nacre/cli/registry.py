@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ..words.errors import UsageError
-from .accounts import ROOT
+from .accounts import PLACE, ROOT, elsewhere
 from .options import Command, choice, flag, many, number, text
 from .output import FORMAT, human_size, inspect_one, listing
 
@@ -69,7 +69,10 @@ def _garbage(args: Args) -> GarbageRules:
 
 def _collect(context: Context, args: Args) -> int:
     """Say what nothing names, and what of it is gone, or would go."""
-    found, gone = context.engine.registries.collect(args.root, _garbage(args), dry_run=args.dry_run)
+    if remote := elsewhere(context, args, "gc_grace", "untagged_age"):
+        found, gone = remote.content.collect(dry_run=args.dry_run)
+    else:
+        found, gone = context.engine.registries.collect(args.root, _garbage(args), dry_run=args.dry_run)
     rows = [
         {"What": what, "Manifests": one.manifests, "Blobs": one.blobs, "Size": human_size(one.bytes)}
         for what, one in (("unused", found), ("would go now" if args.dry_run else "removed", gone))
@@ -81,20 +84,26 @@ def _collect(context: Context, args: Args) -> int:
 
 def _check(context: Context, args: Args) -> int:
     """A line for each damaged part of a manifest; 1 when there is one."""
-    from ..words.sizes import read_size
-
-    flags = {"root": args.root} if args.root else {}
-    config = context.engine.registries.configure(args.config, variables=context.environment, flags=flags)
-    with context.progress(quiet=bool(args.format)) as progress:
-        report = context.engine.registries.check(
-            config.folder, config.rules.storage, read=args.read, sparse=args.sparse,
-            rate=read_size(args.rate) if args.rate else 0, progress=progress,
-        )  # fmt: skip
+    report = _checked(context, args)
     if args.format:
         inspect_one(context, _document(report, read=args.read), args.format)
     else:
         _tell(context, report, "Read" if args.read else "Checked")
     return 1 if report.damaged else 0
+
+
+def _checked(context: Context, args: Args) -> RegistryReport:
+    from ..words.sizes import read_size
+
+    how = {"read": args.read, "rate": read_size(args.rate) if args.rate else 0}
+    if remote := elsewhere(context, args, "config", "sparse"):
+        return remote.content.check(**how)
+    flags = {"root": args.root} if args.root else {}
+    config = context.engine.registries.configure(args.config, variables=context.environment, flags=flags)
+    with context.progress(quiet=bool(args.format)) as progress:
+        return context.engine.registries.check(
+            config.folder, config.rules.storage, sparse=args.sparse, progress=progress, **how
+        )
 
 
 def _tell(context: Context, report: RegistryReport, what_was_done: str) -> None:
@@ -255,7 +264,7 @@ _RULES = (
 )  # fmt: skip
 GC = Command(
     "", _collect, store=False,
-    options=(flag("--dry-run", "Only show what is unused"), FORMAT, *_RULES, ROOT),
+    options=(flag("--dry-run", "Only show what is unused"), FORMAT, *_RULES, *PLACE),
     details="A registry that is served does this by itself. What is unused is noted when it is found, and"
     " removed when it has been so for the time given.",
 )  # fmt: skip
@@ -267,7 +276,7 @@ CHECK = Command(
         text("--rate", "Read no more than this in a second; a request to a bucket counts as 64KiB",
              type="size"),
         flag("--read", "Read all content and hash it"),
-        ROOT,
+        *PLACE,
         _SPARSE,
     ),
     details="Says what is damaged, and under which names. Exits with 1 if anything is. Changes nothing; the"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..words.errors import UsageError
-from .accounts import ROOT
+from .accounts import PLACE, elsewhere
 from .each import each
 from .options import Command, flag, many, number, text
 from .output import FORMAT, QUIET, listing, moment
@@ -13,12 +13,21 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..engine.registrycontent import RegistryContent
+    from ..engine.remotecontent import RemoteContent
+    from ..services.server.webhooks import WebhookState
+    from ..stores.retention import ExpiredTag
     from ..words.rules import RegistryRules, RetentionRule
     from .context import Context
     from .options import Args
 
 
-def _content(context: Context, args: Args) -> RegistryContent:
+def _content(context: Context, args: Args) -> RegistryContent | RemoteContent:
+    if remote := elsewhere(context, args):
+        return remote.content
+    return _content_here(context, args)
+
+
+def _content_here(context: Context, args: Args) -> RegistryContent:
     return context.engine.registries.content(args.root, actor=f"uid {context.uid}")
 
 
@@ -67,14 +76,13 @@ def _purge(context: Context, args: Args) -> int:
 
 def _retain(context: Context, args: Args) -> int:
     """Show which tags go, or would go, and by which rule."""
-    with _content(context, args) as content:
-        rows = [
-            {
-                "Repository": one.repository, "Tag": one.tag, "Digest": one.digest,
-                "PushedAt": moment(one.updated), "Rule": one.rule,
-            }
-            for one in content.retain(_rules(context, args), dry_run=args.dry_run)
-        ]  # fmt: skip
+    rows = [
+        {
+            "Repository": one.repository, "Tag": one.tag, "Digest": one.digest,
+            "PushedAt": moment(one.updated), "Rule": one.rule,
+        }
+        for one in _expired(context, args)
+    ]  # fmt: skip
     columns = [
         ("REPOSITORY", "Repository"), ("TAG", "Tag"), ("DIGEST", "Digest"), ("PUSHED", "PushedAt"),
         ("RULE", "Rule"),
@@ -83,12 +91,22 @@ def _retain(context: Context, args: Args) -> int:
     return 0
 
 
+def _expired(context: Context, args: Args) -> list[ExpiredTag]:
+    if remote := elsewhere(context, args, "config", *_RULE):
+        return remote.content.retain(dry_run=args.dry_run)
+    with _content_here(context, args) as content:
+        return content.retain(_rules(context, args), dry_run=args.dry_run)
+
+
+_RULE = ("exclude", "keep_for", "keep_newest", "repository", "tag")
+
+
 def _rules(context: Context, args: Args) -> Sequence[RetentionRule]:
     """Those of the configuration, or the one that the flags say."""
     from ..words.durations import seconds
     from ..words.rules import RetentionRule
 
-    said = sorted({"exclude", "keep_for", "keep_newest", "repository", "tag"} & set(args.given))
+    said = sorted(set(_RULE) & set(args.given))
     if args.config:
         if said:
             raise UsageError(f"--config and --{said[0].replace('_', '-')} exclude each other")
@@ -98,14 +116,13 @@ def _rules(context: Context, args: Args) -> Sequence[RetentionRule]:
 
 
 def _webhooks(context: Context, args: Args) -> int:
-    with _content(context, args) as content:
-        rows = [
-            {
-                "Name": one.name, "URL": one.place, "Events": " ".join(one.events), "Signed": one.signed,
-                "Behind": one.behind, "Tries": one.tries, "Error": one.error,
-            }
-            for one in content.webhooks(_configured(context, args).webhooks)
-        ]  # fmt: skip
+    rows = [
+        {
+            "Name": one.name, "URL": one.place, "Events": " ".join(one.events), "Signed": one.signed,
+            "Behind": one.behind, "Tries": one.tries, "Error": one.error,
+        }
+        for one in _told(context, args)
+    ]  # fmt: skip
     columns = [
         ("NAME", "Name"), ("URL", "URL"), ("EVENTS", "Events"), ("SIGNED", "Signed"), ("BEHIND", "Behind"),
         ("ERROR", "Error"),
@@ -114,9 +131,18 @@ def _webhooks(context: Context, args: Args) -> int:
     return 0
 
 
+def _told(context: Context, args: Args) -> list[WebhookState]:
+    if remote := elsewhere(context, args, "config"):
+        return remote.content.webhooks()
+    with _content_here(context, args) as content:
+        return content.webhooks(_configured(context, args).webhooks)
+
+
 def _test_webhooks(context: Context, args: Args) -> int:
+    if remote := elsewhere(context, args, "config"):
+        return each(context, args.positionals, remote.content.test_webhook)
     rules = _configured(context, args).webhooks
-    with _content(context, args) as content:
+    with _content_here(context, args) as content:
         return each(context, args.positionals, lambda name: content.test_webhook(rules, name))
 
 
@@ -125,20 +151,20 @@ def _configured(context: Context, args: Args) -> RegistryRules:
 
 
 _ONE = text("--repository", "Of one repository alone")
-REPO_LS = Command("", _repositories, store=False, options=(FORMAT, QUIET, ROOT))
+REPO_LS = Command("", _repositories, store=False, options=(FORMAT, QUIET, *PLACE))
 REPO_RM = Command(
-    "NAME [NAME...]", _remove, store=False, options=(ROOT,),
+    "NAME [NAME...]", _remove, store=False, options=PLACE,
     details="Deletes repositories with all that is in them; nacre registry undelete brings them back for a"
     " while.",
 )  # fmt: skip
 UNDELETE = Command(
     "[NAME[:TAG|@DIGEST]...]", _undelete, store=False,
-    options=(FORMAT, number("-n, --last", "Show this many of the newest", default=100), _ONE, ROOT),
+    options=(FORMAT, number("-n, --last", "Show this many of the newest", default=100), _ONE, *PLACE),
     details="Without a name, shows what can be restored. A tag that was moved goes back to what it named"
     " before, NAME:TAG@DIGEST to what it named some time before.",
 )  # fmt: skip
 PURGE = Command(
-    "NAME[:TAG|@DIGEST] [NAME...]", _purge, store=False, options=(ROOT,),
+    "NAME[:TAG|@DIGEST] [NAME...]", _purge, store=False, options=PLACE,
     details="What was deleted is gone for good, with blobs that only it needed: within a minute where the"
     " registry is served, else when it is served next, or by nacre registry gc.",
 )  # fmt: skip
@@ -152,15 +178,15 @@ RETENTION = Command(
         text("--keep-for", "Keep what was pushed less than this ago (30d, 12h)", type="duration"),
         number("--keep-newest", "Keep so many of the newest tags of each repository", default=0),
         many("--repository", "Look at these repositories (default: all)", type="pattern"),
-        ROOT,
+        *PLACE,
         many("--tag", "Look at these tags (default: all)", type="pattern"),
     ),
     details="Removes tags by the rules of a configuration, or by one rule: what is kept by neither number nor"
     " time goes. Immutable tags stay. nacre registry undelete brings back what went.",
 )  # fmt: skip
 _CONFIG = text("--config", "The configuration that has the webhooks", type="path")
-WEBHOOK_LS = Command("", _webhooks, store=False, options=(_CONFIG, FORMAT, QUIET, ROOT))
+WEBHOOK_LS = Command("", _webhooks, store=False, options=(_CONFIG, FORMAT, QUIET, *PLACE))
 WEBHOOK_TEST = Command(
-    "NAME [NAME...]", _test_webhooks, store=False, options=(_CONFIG, ROOT),
+    "NAME [NAME...]", _test_webhooks, store=False, options=(_CONFIG, *PLACE),
     details="Sends an event of the action test, once. Fails unless the answer has a status of 200 to 299.",
 )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..words.errors import UsageError
-from .accounts import ROLES, ROOT, accounts_of, number_of
+from .accounts import PLACE, ROLES, accounts_of, number_of
 from .each import each
 from .options import Command, choice, many, text
 from .output import FORMAT, QUIET, listing
@@ -64,11 +64,11 @@ TRUST_ADD = Command(
         text("--for", "How long a token that was exchanged is good", default="15m", type="duration"),
         text("--namespace", "Where the jobs may act"),
         choice("--role", "What they may do: read, write, delete or admin", ROLES, default="write"),
-        ROOT,
+        *PLACE,
     ),
     details="A job exchanges the token that its CI system issues for it, as at GitHub"
     " (https://token.actions.githubusercontent.com) or GitLab (https://gitlab.com), or logs in with it as the"
     " user oidc. docs/registry-access.md has both.",
 )  # fmt: skip
-TRUST_RM = Command("ID [ID...]", _remove, store=False, options=(ROOT,))
-TRUST_LS = Command("", _list, store=False, options=(FORMAT, QUIET, ROOT))
+TRUST_RM = Command("ID [ID...]", _remove, store=False, options=PLACE)
+TRUST_LS = Command("", _list, store=False, options=(FORMAT, QUIET, *PLACE))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .accounts import RegistryAccounts
     from .importing import MirrorReport
     from .registrycontent import RegistryContent
+    from .remote import ManagedRegistry
     from .replication import RegistryReplication
     from .wiring import Wiring
 
@@ -162,6 +163,15 @@ class Registries:
 
         post = Posting(self._engine.config, self._engine.network)
         return RegistryContent(self._root(folder), actor, post)
+
+    def remote(self, url: str) -> ManagedRegistry:
+        """A registry that is served elsewhere, at `https://HOST[:PORT]`, as the user logged in there.
+
+        Raises UsageError, and Unsupported without msgspec.
+        """
+        from .remote import ManagedRegistry
+
+        return ManagedRegistry(self._engine.client, url)
 
     def collect(
         self, folder: str = "", rules: GarbageRules | None = None, *, dry_run: bool = False

@@ -55,7 +55,7 @@ class RegistryContent:
         """
         from ..stores.activity import Author
 
-        name, tag, digest = _parse(repository)
+        name, tag, digest = parse_name(repository)
         if tag or digest:
             raise InvalidName(f"invalid name {repository[:300]!r}: expected REPOSITORY")
         gone = list(self._catalog.delete_repository(name, Author(self._actor)))
@@ -75,7 +75,7 @@ class RegistryContent:
         """
         from ..stores.activity import Author
 
-        repository, tag, digest = _parse(name)
+        repository, tag, digest = parse_name(name)
         author = Author(self._actor)
         if tag:
             return f"{repository}:{tag}@{self._removed.restore_tag(repository, tag, digest, author)}"
@@ -90,7 +90,7 @@ class RegistryContent:
 
         How many entries that are. Raises NotFound, InvalidName.
         """
-        repository, tag, digest = _parse(name)
+        repository, tag, digest = parse_name(name)
         return self._removed.purge(repository, tag or digest)
 
     def retain(self, rules: Sequence[RetentionRule], *, dry_run: bool = False) -> list[ExpiredTag]:
@@ -133,7 +133,7 @@ class RegistryContent:
         return RemovedContent(self._catalog)
 
 
-def _parse(name: str) -> tuple[str, str, str]:
+def parse_name(name: str) -> tuple[str, str, str]:
     """Repository, tag and digest, "" where there is none."""
     from ..grammars.wire.routes import is_name, is_tag
     from ..words.digest import Digest

@@ -83,6 +83,10 @@ class Authenticator:
         if fresh and (fresh != used or not fresh.startswith("Basic ")):
             yield request.with_headers(Authorization=fresh)
 
+    def expect_basic(self) -> None:
+        """Send credentials at once, if there are any: what answers somebody asks nobody who they are."""
+        self._challenge = wire.Challenge("basic")
+
     def learn(self, answer: Answer) -> bool:
         """Remember the challenge of a 401; False if it has none that can be answered."""
         challenge = wire.choose(wire.parse_challenges(answer.headers.get("www-authenticate", "")))

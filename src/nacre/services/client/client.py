@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, closing
@@ -13,11 +14,11 @@ from ...grammars.wire import routes
 from ...grammars.wire.auth import CATALOG_SCOPE, Credentials
 from ...grammars.wire.links import origin, shown
 from ...words.addresses import in_brackets
-from ...words.errors import InvalidName, RegistryError
+from ...words.errors import InvalidName, RegistryError, UsageError
 from ...words.reference import DEFAULT_REGISTRY, Reference
 from .auth import Authenticator, Lookup, anonymous
 from .download import Download
-from .hosts import HUB_HOST, HostEndpoint, Hosts
+from .hosts import HUB_HOST, HostEndpoint, Hosts, candidates
 from .mirrors import Mirrored
 from .nearby import is_this_machine
 from .proxies import DIRECT, proxy_for
@@ -29,6 +30,8 @@ from .session import DownloadSession, Session
 from .throttle import Throttles
 from .transport import Request, Response, Special, Transport, TransportLimits
 from .uploadrecords import Kept, NoUploadRecords
+
+_HOST = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +145,24 @@ class Client:
         with session.suspecting():
             response = session.open(Request("GET", routes.base()), f"registry {registry}")
         session.checked(response, "/v2/").close()
+
+    def session(self, url: str) -> Session:
+        """What speaks to the registry at a URL, or of a name, with the user's credentials for it.
+
+        Raises UsageError for a URL that names more than a host, or has no TLS where that is not allowed.
+        """
+        scheme, slashes, host = url.rpartition("://")
+        host = host.removesuffix("/")
+        if not _HOST.fullmatch(host) or (slashes and scheme not in ("https", "http")):
+            raise UsageError(f"invalid URL of a registry {url[:200]!r}: expected https://HOST[:PORT]")
+        if slashes:
+            known = candidates(host, self.config.insecure, self.config.settings)
+            endpoint = next((each for each in known if each.url.startswith(f"{scheme}:")), None)
+            if endpoint is None:
+                hint = f"if that is meant, set insecure = true for {host} in config.toml"
+                raise UsageError(f"{host} is not spoken to by {scheme}", hint=hint)
+            self._hosts.know(host, endpoint)
+        return self._session(host, host)
 
     def catalog(self, registry: str) -> Iterator[str]:
         """The repositories of a registry, where it tells."""

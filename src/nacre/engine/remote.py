@@ -1,0 +1,42 @@
+"""A registry that is served elsewhere, administered over its management API."""
+
+from __future__ import annotations
+
+from ..words.errors import Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..services.client import Client
+    from .remoteaccounts import RemoteAccounts
+    from .remoteapi import RegistryApi
+    from .remotecontent import RemoteContent
+
+
+class ManagedRegistry:
+    """That at `url`; its rights are those that the user has there. Raises UsageError, Unsupported."""
+
+    def __init__(self, client: Client, url: str) -> None:
+        self._api = _api(client, url)
+
+    @property
+    def accounts(self) -> RemoteAccounts:
+        """People, teams, rights and tokens."""
+        from .remoteaccounts import RemoteAccounts
+
+        return RemoteAccounts(self._api)
+
+    @property
+    def content(self) -> RemoteContent:
+        """What it holds and can restore, and its upkeep."""
+        from .remotecontent import RemoteContent
+
+        return RemoteContent(self._api)
+
+
+def _api(client: Client, url: str) -> RegistryApi:
+    try:
+        from .remoteapi import RegistryApi
+    except ModuleNotFoundError as error:
+        needs = f"the management API of a registry needs {error.name}"
+        raise Unsupported(needs, hint="pip install nacre-oci[registry]") from None
+    return RegistryApi(client, url)

@@ -1,0 +1,127 @@
+"""What a registry elsewhere holds and can restore, and its upkeep, as for one in a folder."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from ..services.server.webhooks import WebhookState
+from ..stores.garbage import Garbage
+from ..stores.integrity import DamagedManifest, RegistryReport
+from ..stores.removed import RemovedEntry
+from ..stores.retention import ExpiredTag
+from ..words.errors import RegistryError
+from .registrycontent import parse_name
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from ..grammars.management import records as r
+    from .remoteapi import RegistryApi
+
+_FIRST, _LONGEST = 0.05, 2.0
+
+
+class RemoteContent:
+    """With the methods of `RegistryContent`. Raises as `RegistryApi.ask`.
+
+    Rules of retention and webhooks are those of the registry's own configuration.
+    """
+
+    def __init__(self, api: RegistryApi) -> None:
+        self._api = api
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        pass
+
+    def repositories(self, last: str = "", limit: int = 1000) -> list[str]:
+        """Names after `last` in order, at most `limit` and 1000."""
+        page = self._api.ask("listRepositories", None, {"n": min(limit, 1000), "last": last})
+        return [one.name for one in page.repositories]
+
+    def remove(self, repository: str) -> None:
+        """Delete a repository with all that is in it. It can be restored for a while."""
+        self._api.ask("removeRepository", repository=parse_name(repository)[0])
+
+    def deleted(self, repository: str = "", before: int = 0, limit: int = 100) -> list[RemovedEntry]:
+        """What can be restored, the newest first; the next page is that `before` the last id of this one."""
+        query: dict[str, Any] = {"n": min(limit, 1000), "last": before or ""}
+        query |= {"repository": repository} if repository else {}
+        return [
+            RemovedEntry(
+                one.id, one.at.timestamp(), one.actor, one.repository, one.kind, one.tag, one.digest, one.size
+            )
+            for one in self._api.ask("listRemoved", None, query).removed
+        ]
+
+    def undelete(self, name: str) -> str:
+        """Restore a tag, a manifest or a repository; the name of what is back."""
+        repository, tag, digest = parse_name(name)
+        back: r.NamedEntry = self._api.ask("undelete", _reference(tag, digest), repository=repository)
+        return back.name
+
+    def purge(self, name: str) -> int:
+        """Let what was deleted be gone for good; how many entries that are."""
+        repository, tag, digest = parse_name(name)
+        gone: r.PurgedCount = self._api.ask("purge", _reference(tag, digest), repository=repository)
+        return gone.entries
+
+    def retain(self, *, dry_run: bool = False) -> list[ExpiredTag]:
+        """Remove the tags that go by the registry's rules; the first thousand that went, or would."""
+        found = self._done(self._api.ask("retain", {"dry_run": dry_run})).retention
+        assert found is not None
+        return [
+            ExpiredTag(one.repository, one.tag, one.digest, one.updated.timestamp(), one.rule)
+            for one in found.tags
+        ]
+
+    def webhooks(self) -> list[WebhookState]:
+        """How far those who are told what happens are."""
+        found = self._api.ask("listWebhooks").webhooks
+        return [
+            WebhookState(one.name, one.place, tuple(one.events), one.signed, one.behind, one.tries, one.error)
+            for one in found
+        ]
+
+    def test_webhook(self, name: str) -> None:
+        """Tell one of something that did not happen."""
+        self._api.ask("testWebhook", webhook=name)
+
+    def collect(self, *, dry_run: bool = False) -> tuple[Garbage, Garbage]:
+        """What nothing names, and what of it is gone, or would go, by the registry's rules."""
+        found = self._done(self._api.ask("collect", {"dry_run": dry_run})).gc
+        assert found is not None
+        return _garbage(found.unused), _garbage(found.gone)
+
+    def check(self, *, read: bool = False, rate: int = 0) -> RegistryReport:
+        """Prove that every manifest can be pulled; of what is damaged it names the first thousand."""
+        found = self._done(self._api.ask("check", {"read": read, "rate": rate})).check
+        assert found is not None
+        damaged = tuple(
+            DamagedManifest(one.repository, tuple(one.references), one.digest, one.part, one.problem)
+            for one in found.damaged
+        )
+        counts = (found.repositories, found.manifests, found.blobs, found.bytes)
+        return RegistryReport(*counts, damaged, tuple(found.unneeded))
+
+    def _done(self, run: r.RunRecord) -> r.RunRecord:
+        """A run when it is over. Raises RegistryError unless it ended well."""
+        pause = _FIRST
+        while run.state == "running":
+            time.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST)
+            run = self._api.ask("getRun", run=run.id)
+        if run.state != "done":
+            raise RegistryError(f"{self._api.registry}: {run.kind}: {run.error or 'its process has ended'}")
+        return run
+
+
+def _reference(tag: str, digest: str) -> dict[str, str]:
+    return ({"tag": tag} if tag else {}) | ({"digest": digest} if digest else {})
+
+
+def _garbage(found: r.GarbageCount) -> Garbage:
+    return Garbage(found.manifests, found.blobs, found.bytes)
