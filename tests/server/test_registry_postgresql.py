@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -211,3 +212,135 @@ def test_nobody_who_signs_in_keeps_the_event_loop_waiting(
         assert other.get("/").status == 200
         assert other.get("/r/shop/app").status == 404
     assert asked == []
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[str]]:
+    """What each thread asks the database."""
+    from nacre.stores.catalog.postgresql import PostgresDatabase
+
+    asked: dict[int, list[str]] = {}
+
+    def watch(name: str) -> None:
+        real = getattr(PostgresDatabase, name)
+
+        def wrapped(self: Any, *values: Any) -> Any:
+            asked.setdefault(threading.get_ident(), []).append(f"{name} {values[0]}")
+            return real(self, *values)
+
+        monkeypatch.setattr(PostgresDatabase, name, wrapped)
+
+    for name in ("read", "listed", "change"):
+        watch(name)
+    return asked
+
+
+def loop_of(serving: RunningServer) -> int:
+    return serving.registry.state.store.accounts._serving
+
+
+@pytest.fixture
+def people(rules: RegistryRules, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Fields of those who have accounts in `registry`."""
+    pytest.importorskip("alembic")
+    from nacre.engine.accounts import RegistryAccounts
+
+    root = str(tmp_path / "registry")
+    RegistryStore(root, rules.storage, rules.metadata.url).close()
+    with RegistryAccounts(root, "test") as accounts:
+        accounts.add_user("root", "a password", admin=True)
+        accounts.add_user("ci", robot=True)
+        accounts.grant("shop", "write", user="ci")
+        _, secret = accounts.add_token("ci")
+    fields = {"root": "root:a password", "ci": f"ci:{secret}"}
+    return {name: "Basic " + base64.b64encode(text.encode()).decode() for name, text in fields.items()}
+
+
+def test_no_request_keeps_the_event_loop_waiting(
+    rules: RegistryRules, tmp_path: Path, api_of: Any, watched: dict[int, list[str]], people: dict[str, str]
+) -> None:
+    """Also right after accounts have changed, and for whoever is not known yet."""
+    from nacre.engine.accounts import RegistryAccounts
+
+    root = str(tmp_path / "registry")
+    with RunningServer(root, rules=rules) as serving, RegistryAccounts(root, "test") as accounts:
+        api, loop = api_of(serving.url), loop_of(serving)
+        assert loop in {thread.ident for thread in threading.enumerate()}
+        for number in range(3):
+            accounts.set_namespace(f"space{number}", public=True)
+            known = serving.registry.state.store.accounts.version()
+            for field in (*people.values(), "Basic bm9ib2R5OnB3", "Bearer x.y.z", ""):
+                headers = {"Authorization": field} if field else {}
+                api("GET", "/v2/", **headers)
+                api("GET", "_catalog", **headers)
+                api("GET", "shop/app/tags/list", **headers)
+                api("GET", "shop/app/referrers/sha256:" + "0" * 64, **headers)
+                api("HEAD", "shop/app/manifests/1", **headers)
+                api("POST", "shop/app/blobs/uploads/?mount=sha256:" + "0" * 64 + "&from=other", **headers)
+                api("DELETE", "shop/app/manifests/none", **headers)
+                api("GET", "/token?scope=repository:shop/app:pull,push", **headers)
+            deadline = time.monotonic() + 30
+            while serving.registry.state.store.accounts.version() == known:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        asked = watched.pop(loop, [])
+    assert asked == []
+    assert watched, "other threads have asked"
+
+
+def test_a_change_between_the_question_and_its_use(
+    rules: RegistryRules, tmp_path: Path, api_of: Any, watched: dict[int, list[str]], people: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Accounts change just when a thread has read who asks: the event loop goes by what was read."""
+    from nacre.stores.accounts.reading import Accounts
+
+    prepare = Accounts.prepare
+
+    def changed(self: Accounts, *values: str) -> None:
+        prepare(self, *values)
+        self._replace({})
+
+    with RunningServer(str(tmp_path / "registry"), rules=rules) as serving:
+        api, loop = api_of(serving.url), loop_of(serving)
+        assert api("GET", "/v2/").status == 401
+        monkeypatch.setattr(Accounts, "prepare", changed)
+        for field in people.values():
+            assert api("GET", "/v2/", Authorization=field).status == 200
+            assert api("POST", "shop/app/blobs/uploads/", Authorization=field).status == 202
+        asked = watched.get(loop, [])
+    assert asked == []
+
+
+def test_what_is_read_before_a_change_holds_for_a_moment_only(
+    rules: RegistryRules, people: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nacre.stores.accounts import reading
+    from nacre.stores.registry import accounts_of
+
+    with closing(accounts_of(str(tmp_path / "registry"))) as accounts:
+        accounts.serve()
+        accounts.prepare("root")
+        asked: list[str] = []
+        real = accounts._rows
+        monkeypatch.setattr(accounts, "_rows", lambda sql, *values: asked.append(sql) or real(sql, *values))
+        accounts._replace({})
+        assert accounts.account("root")
+        assert asked == []
+        later = time.monotonic() + reading.STALE
+        monkeypatch.setattr(reading.time, "monotonic", lambda: later)
+        assert accounts.account("root")
+        assert asked
+
+
+def test_many_names_do_not_push_out_what_holds_for_everybody(
+    rules: RegistryRules, people: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nacre.stores.accounts import reading
+    from nacre.stores.registry import accounts_of
+
+    monkeypatch.setattr(reading, "_MOST", 8)
+    with closing(accounts_of(str(tmp_path / "registry"))) as accounts:
+        for number in range(20):
+            accounts.prepare(f"nobody{number}")
+            assert accounts.is_ready

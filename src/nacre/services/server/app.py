@@ -236,6 +236,7 @@ class Registry:
 
     def begin(self) -> None:
         """Begin what goes on beside the requests. On the loop that serves."""
+        self.state.store.accounts.serve()
         self.jobs.begin()
 
     @property

@@ -1,13 +1,16 @@
 """What the server asks of the accounts at each request: plain statements, without SQLAlchemy.
 
 Answers are kept until accounts change. Where they come from a server, an event loop has what it needs read
-in a thread before (`services.server.access`), and finds it here.
+in a thread before (`services.server.access`), and finds it here. When accounts change in between, it finds
+what was read for the moment before: so nothing that it is told is older than STALE seconds and the half
+second after which a change is noticed, and it never waits for the server.
 """
 
 from __future__ import annotations
 
 import base64
 import threading
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...words.errors import StoreError
@@ -20,7 +23,15 @@ if TYPE_CHECKING:
     from .model import Trust
     from .sources import AccountsSource
 
+    Kept = dict[tuple[str, ...], object]
+
 _MOST = 4096
+_ATTEMPTS = 5
+STALE = 1.0
+"""Seconds for which an event loop may still go by what was read before a change."""
+_CLOSED, _NAMESPACES, _KEY = ("closed",), ("namespaces",), ("key",)
+_BASICS = (_CLOSED, _NAMESPACES, _KEY)
+"""What holds for everybody."""
 NEWEST = "identities"
 """The step of `migrations` that these statements are written for."""
 _TRUSTS = "SELECT id, issuer, audience, claims, namespace, role, seconds, created FROM trusts WHERE {}"
@@ -59,12 +70,17 @@ class Accounts:
     def __init__(self, source: AccountsSource) -> None:
         self._source, self._rows, self._changes = source, source.rows, ""
         self.is_remote = source.is_remote
-        self._kept: dict[tuple[str, ...], object] = {}
+        self._kept: Kept = {}
+        self._former, self._former_until = dict[tuple[str, ...], object](), 0.0
+        self._next: tuple[str, Kept] = ("", {})
+        self._serving = 0
         self._opening = threading.Lock()
         self._administration: Administration | None = None
         try:
             if source.has_tables() and self._rows("SELECT version_num FROM alembic_version") != [(NEWEST,)]:
                 self.administration()
+            source.before_change(self._prepare_next)
+            self._changes, self._kept = self._next
         except BaseException:
             self.close()
             raise
@@ -90,14 +106,28 @@ class Accounts:
         """
         changes = self._source.changes(now=now)
         if changes != self._changes:
+            expected, basics = self._next
             self._changes = changes
-            self._kept = {}
+            self._replace(dict(basics) if expected == changes else {})
         return changes
+
+    def serve(self) -> None:
+        """The thread that calls this has an event loop, which must not wait for a server."""
+        self._serving = threading.get_ident() if self.is_remote else 0
+
+    def _prepare_next(self, changes: str) -> None:
+        """Before it is told that accounts have changed: read what holds for everybody."""
+        basics: Kept = {_CLOSED: self._closed(), _NAMESPACES: self._namespaces(), _KEY: self._signing_key()}
+        self._next = (changes, basics)
+
+    def _replace(self, kept: Kept) -> None:
+        self._former, self._former_until = self._kept, time.monotonic() + STALE
+        self._kept = kept
 
     @property
     def is_closed(self) -> bool:
         """Is there anybody who may log in? Otherwise the registry is open to all."""
-        return bool(self._keep(("closed",), self._closed))
+        return bool(self._keep(_CLOSED, self._closed))
 
     def _closed(self) -> bool:
         return self._source.has_tables() and bool(self._rows("SELECT 1 FROM users LIMIT 1"))
@@ -105,10 +135,18 @@ class Accounts:
     @property
     def is_ready(self) -> bool:
         """Is what holds for everybody known?"""
-        return ("namespaces",) in self._kept
+        return all(key in self._kept for key in _BASICS)
 
     def prepare(self, name: str = "", token: str = "") -> None:
         """Have it known, and who might send a request: then an event loop finds it without waiting."""
+        for _ in range(_ATTEMPTS):
+            changes = self._changes
+            self._prepare(name, token)
+            if changes == self._changes:  # else it is not kept
+                return
+
+    def _prepare(self, name: str, token: str) -> None:
+        self._keep(_CLOSED, self._closed)
         self._key()
         self.namespaces()
         if name:
@@ -190,10 +228,12 @@ class Accounts:
 
     def namespaces(self) -> dict[str, tuple[bool | None, str]]:
         """Whether each is public, and the patterns of its immutable tags, one on a line."""
-        found = self._keep(("namespaces",), self._namespaces)
+        found = self._keep(_NAMESPACES, self._namespaces)
         return found if isinstance(found, dict) else {}
 
     def _namespaces(self) -> dict[str, tuple[bool | None, str]]:
+        if not self._source.has_tables():
+            return {}
         rows = self._rows("SELECT name, public, immutable FROM namespaces")
         return {name: (public, immutable) for name, public, immutable in rows}
 
@@ -205,19 +245,27 @@ class Accounts:
         return found
 
     def _key(self) -> object:
-        return self._keep(("key",), self._signing_key)
+        return self._keep(_KEY, self._signing_key)
 
     def _signing_key(self) -> bytes | None:
+        if not self._source.has_tables():
+            return None
         rows = self._rows("SELECT value FROM settings WHERE name = 'signing_key'")
         return base64.b64decode(rows[0][0]) if rows else None
+
+    def _must_not_wait(self) -> bool:
+        return self._serving == threading.get_ident() and time.monotonic() < self._former_until
 
     def _keep(self, key: tuple[str, ...], read: Callable[[], object]) -> object:
         kept, changes = self._kept, self._changes
         if key in kept:
             return kept[key]
+        if key in self._former and self._must_not_wait():
+            return self._former[key]
         found = read()
         if changes == self._changes:  # else it may be what was before
             if len(kept) >= _MOST:
-                self._kept = kept = {}
+                self._replace({key: kept[key] for key in _BASICS if key in kept})
+                kept = self._kept
             kept[key] = found
         return found

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ...words.errors import NacreError, StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Protocol
 
     from ..catalog.model import CatalogDatabase
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
             """Another text whenever somebody has changed accounts; "" where there are none. `now`: also
             what was changed only just, for which a server is asked.
             """
+
+        def before_change(self, prepare: Callable[[str], object]) -> None:
+            """Call this with each new text before `changes` gives it, where a thread looks for that."""
 
         def close(self) -> None:
             """Nothing may be called afterwards."""
@@ -72,6 +76,9 @@ class SqliteSource:
             self._version, self._changes = number, count_of(self)
         return self._changes
 
+    def before_change(self, prepare: Callable[[str], object]) -> None:
+        """Nobody looks: what is asked is answered at once."""
+
     def close(self) -> None:
         """Nothing may be called afterwards."""
         with self._lock:
@@ -89,6 +96,7 @@ class RemoteSource:
     def __init__(self, database: CatalogDatabase, place: str, *, owned: bool = False) -> None:
         self.place, self.rows = place, database.read
         self._database = database if owned else None
+        self._prepare: Callable[[str], object] = lambda _changes: None
         self._changes, self._closed = count_of(self), threading.Event()
         self._thread = threading.Thread(target=self._follow, name="nacre-accounts", daemon=True)
         self._thread.start()
@@ -103,10 +111,21 @@ class RemoteSource:
             self._changes = count_of(self)
         return self._changes
 
+    def before_change(self, prepare: Callable[[str], object]) -> None:
+        """Also once now, for the text that there is."""
+        self._prepare = prepare
+        prepare(self._changes)
+
     def _follow(self) -> None:
         while not self._closed.wait(_EVERY):
             with suppress(NacreError):
-                self._changes = count_of(self)
+                self._look()
+
+    def _look(self) -> None:
+        changes = count_of(self)
+        if changes != self._changes:
+            self._prepare(changes)
+            self._changes = changes
 
     def close(self) -> None:
         """Nothing may be called afterwards."""
