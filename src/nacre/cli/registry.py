@@ -60,6 +60,12 @@ def _configured(context: Context, args: Args) -> ServingConfig:
     return context.engine.registries.configure(args.config, variables=context.environment, flags=flags)
 
 
+def _place(context: Context, args: Args, *names: str) -> ServingConfig:
+    """Where a registry is: as `serve` takes it, with these flags alone."""
+    flags = {name: getattr(args, name) for name in names if name in args.given}
+    return context.engine.registries.configure(args.config, variables=context.environment, flags=flags)
+
+
 def _garbage(args: Args) -> GarbageRules:
     from ..words.durations import seconds
     from ..words.rules import GarbageRules
@@ -98,8 +104,7 @@ def _checked(context: Context, args: Args) -> RegistryReport:
     how = {"read": args.read, "rate": read_size(args.rate) if args.rate else 0}
     if remote := elsewhere(context, args, "config", "sparse"):
         return remote.content.check(**how)
-    flags = {"root": args.root} if args.root else {}
-    config = context.engine.registries.configure(args.config, variables=context.environment, flags=flags)
+    config = _place(context, args, "root")
     with context.progress(quiet=bool(args.format)) as progress:
         return context.engine.registries.check(
             config.folder, config.rules.storage, sparse=args.sparse, progress=progress, **how
@@ -169,10 +174,12 @@ def _backup_document(report: BackupReport) -> dict[str, Any]:
 
 def _restore(context: Context, args: Args) -> int:
     """A line for each damaged part of a manifest; 1 when there is one."""
+    config = _place(context, args, "database", "root", "storage", "storage_endpoint")
     with context.progress(quiet=args.quiet or bool(args.format)) as progress:
         report = context.engine.registries.restore(
-            args.positionals[0], args.root, sparse=args.sparse, progress=progress
-        )
+            args.positionals[0], config.folder, storage=config.rules.storage,
+            database=config.rules.metadata.url, sparse=args.sparse, progress=progress,
+        )  # fmt: skip
     if args.format:
         inspect_one(context, _document(report, read=True), args.format)
     else:
@@ -297,14 +304,20 @@ BACKUP = Command(
 RESTORE = Command(
     "DIRECTORY", _restore, store=False,
     options=(
+        text("--config", "The configuration that says where names and content go", type="path"),
+        text("--database", "PostgreSQL server that takes names and accounts; its database must be empty",
+             type="url"),
         _FORMAT,
         _QUIET,
         ROOT,
         _SPARSE,
+        text("--storage", "Bucket that takes the content: s3://, gs:// or az://", type="url"),
+        text("--storage-endpoint", "URL of the object store, if it is not the usual one", type="url"),
     ),
     details="DIRECTORY is where nacre registry backup wrote. The registry is made where there is none. All"
     " content is hashed, and at the end it is proved that every image can be pulled: exits with 1 if one can"
-    " not. What is broken off goes on when it is begun again.",
+    " not. What is broken off goes on when it is begun again. With --database and --storage it moves to a"
+    " server and to a bucket; --config says the same, and more about a bucket.",
 )  # fmt: skip
 IMPORT = Command(
     "FOLDER|REGISTRY", _import, store=False,

@@ -260,18 +260,20 @@ class Registries:
             return RegistryBackup(catalog, root, directory, read=read, progress=progress).run()
 
     def restore(
-        self, directory: str, folder: str = "", *, sparse: bool = False, progress: Progress | None = None
-    ) -> RegistryReport:
+        self, directory: str, folder: str = "", *, storage: StorageRules | None = None, database: str = "",
+        sparse: bool = False, progress: Progress | None = None,
+    ) -> RegistryReport:  # fmt: skip
         """Make a registry in a folder, which is empty, of the backup in `directory`, and check it.
 
-        All content is hashed. What was broken off goes on. `sparse`: as `check`. Raises NotFound for what is
-        no backup, Conflict, StoreError.
+        All content is hashed; it goes into the bucket that `storage` names, if any. Names and accounts go
+        into the server at the URL `database`, if any, which must be empty. What was broken off goes on.
+        `sparse`: as `check`. Raises NotFound for what is no backup, Conflict, StoreError, Unavailable.
         """
-        from ..stores.restoring import RegistryRestore
+        from ..stores.restoring import RegistryRestore, RestoreTarget
 
-        root = self._root(folder)
-        RegistryRestore(directory, root, progress).run()
-        return self.check(root, sparse=sparse, progress=progress)
+        root, place = self._root(folder), storage or StorageRules()
+        RegistryRestore(directory, root, progress, RestoreTarget(place, database)).run()
+        return self.check(root, place, sparse=sparse, progress=progress)
 
     def configure(
         self, file: str = "", *, variables: Mapping[str, str] | None = None,

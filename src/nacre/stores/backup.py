@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ..words.progress import Progress
     from .catalog import Catalog
     from .catalog.model import CatalogDatabase
+    from .moving import BucketCopy
 
 CATALOG = "catalog.db"
 _MARK, _LOCK = "registry-backup.json", "lock"
@@ -147,12 +148,12 @@ class RegistryBackup:
             return sum(map(unlink, paths))
 
 
-def copy_content(found: CatalogDatabase, copy: ContentCopy) -> None:
+def copy_content(found: CatalogDatabase, copy: ContentCopy | BucketCopy, threads: int = 0) -> None:
     """Bring all that a catalog names, and what of it can be restored. Raises StoreError."""
     ((total,),) = found.listed("SELECT coalesce(sum(size), 0) FROM blobs")
     copy.begin(int(total))
     for rows in contents_of(found):
-        in_parallel(lambda row, _stop: copy.bring(*row), rows, os.cpu_count() or 1)
+        in_parallel(lambda row, _stop: copy.bring(*row), rows, threads or os.cpu_count() or 1)
 
 
 def contents_of(found: CatalogDatabase) -> Iterator[list[tuple[str, int]]]:

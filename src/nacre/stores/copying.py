@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _NEW = ".new-"
 _PIECE = 1 << 20
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES, errno.ENOSYS)
-_OTHER = "has other content than its digest says"
+OTHER = "has other content than its digest says"
 
 
 class ContentCopy:
@@ -64,7 +64,7 @@ class ContentCopy:
                 self.missing[digest] = size
         except ContentError:
             with self._lock:
-                self.damaged[digest] = _OTHER
+                self.damaged[digest] = OTHER
 
     def sync(self) -> None:
         """Put the names on the disk. Raises StoreError."""

@@ -1,6 +1,6 @@
-"""A registry in a new folder, from a backup.
+"""A registry in a new folder, from a backup; its content may go into a bucket, its names into a server.
 
-    ROOT/restoring.db   its names, until all is there: then it becomes registry.db
+    ROOT/restoring.db   its names, until all is there: then it becomes registry.db, or is in the server
 
 Nobody serves the folder before that. Everything is hashed. What was broken off goes on when it is begun
 again: content that has its name is whole.
@@ -9,14 +9,15 @@ again: content that has its name is whole.
 from __future__ import annotations
 
 import os
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, closing, contextmanager
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..ground.clone import clone
-from ..ground.files import Lock, os_errors, sync_path, unlink
+from ..ground.files import Lock, os_errors, private_dir, sync_path, trace, unlink
 from ..words.digest import Digest
 from ..words.errors import Conflict
 from ..words.progress import NullProgress
+from ..words.rules import StorageRules
 from .backup import CATALOG, check_backup, contents_of, copy_content, unchanged
 from .blobs import BlobStore
 from .catalog import SqliteDatabase
@@ -31,45 +32,117 @@ if TYPE_CHECKING:
     from ..words.progress import Progress
     from .catalog.model import CatalogDatabase
 
+_AWAY = 16
+"""Threads that send content to a bucket."""
+
+
+class RestoreTarget(NamedTuple):
+    """Where a registry comes: content into a bucket unless `storage` names none, names and accounts into the
+    server at the URL `database` unless it is "".
+    """
+
+    storage: StorageRules = StorageRules()
+    database: str = ""
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Does anything of it go elsewhere than into the folder?"""
+        return bool(self.storage.url or self.database)
+
 
 class RegistryRestore:
-    """Makes `root` what the backup in `folder` holds."""
+    """Makes `root` what the backup in `folder` holds, or what `target` names."""
 
-    def __init__(self, folder: str, root: str, progress: Progress | None = None) -> None:
+    def __init__(
+        self, folder: str, root: str, progress: Progress | None = None, target: RestoreTarget | None = None
+    ) -> None:
         self._folder, self._root = os.path.abspath(folder), os.path.abspath(root)
         self._task = (progress or NullProgress()).task("restore")
-        self._copy = ContentCopy(self._folder, self._root, self._task, links=False, read=False)
+        self._target = target or RestoreTarget()
 
     def run(self) -> None:
-        """What is damaged in the backup stays away. Raises NotFound, Conflict, StoreError."""
+        """What is damaged in the backup stays away. Raises NotFound, Conflict, StoreError, and of a bucket or
+        a server UsageError, Unsupported, Unavailable.
+        """
         check_backup(self._folder)
-        with unchanged(self._folder), _new_registry(self._root) as blobs:
+        in_folder = not self._target.storage.url
+        with unchanged(self._folder), _new_registry(self._root, in_folder=in_folder) as blobs:
             place = self._take_names()
-            self._copy.prepare()
             with closing(SqliteDatabase(place)) as found:
-                copy_content(found, self._copy)
-                self._record(found, blobs)
-            self._copy.sync()
-            with os_errors(f"write {self._root}"):
-                sync_path(place)
-                os.rename(place, f"{self._root}/{FILE}")
-                sync_path(self._root)
+                self._copy_content(found, blobs)
+            self._publish(place)
         self._task.done("Complete")
+
+    def _copy_content(self, found: SqliteDatabase, blobs: BlobStore | None) -> None:
+        if blobs is None:
+            from .moving import BucketCopy
+
+            copy_content(found, BucketCopy(self._folder, self._target.storage, found, self._task), _AWAY)
+            return
+        copy = ContentCopy(self._folder, self._root, self._task, links=False, read=False)
+        copy.prepare()
+        copy_content(found, copy)
+        self._record(found, blobs)
+        copy.sync()
+
+    def _publish(self, place: str) -> None:
+        """From now on it is a registry."""
+        if self._target.database:
+            self._publish_in_server(place)
+            return
+        if self._target.is_elsewhere:
+            from .moving import unmark
+
+            unmark(place)
+        with os_errors(f"write {self._root}"):
+            sync_path(place)
+            os.rename(place, f"{self._root}/{FILE}")
+            sync_path(self._root)
+
+    def _publish_in_server(self, place: str) -> None:
+        from .moving import move_names, unmark
+
+        move_names(place, self._target.database, self._root)
+        trace("restore:moved")
+        with os_errors(f"write {self._root}"):
+            remove_database(place)
+            sync_path(self._root)
+        unmark(self._target.database)
 
     def _take_names(self) -> str:
         """A copy of the names: the backup may be where nothing can be written."""
         place = f"{self._root}/{RESTORING}"
+        if not self._target.is_elsewhere:
+            self._copy_names(place)
+            return place
+        from .moving import CarriedRows
+
+        new = f"{place}.new"
+        carried = CarriedRows(place if os.path.exists(place) else "")
+        self._copy_names(new)
+        carried.put(new)
         with os_errors(f"write {place}"):
-            for end in ("", "-wal", "-shm", "-journal"):
-                unlink(place + end)
+            remove_database(place, but_the_file=True)
+            os.rename(new, place)
+            sync_path(self._root)
+        return place
+
+    def _copy_names(self, place: str) -> None:
+        with os_errors(f"write {place}"):
+            remove_database(place)
         _copy_file(f"{self._folder}/{CATALOG}", place)
         check_database(place)
-        return place
 
     def _record(self, found: CatalogDatabase, blobs: BlobStore) -> None:
         for rows in contents_of(found):
             pairs = [(Digest(digest), size) for digest, size in rows]
             blobs.record(pair for pair in pairs if os.path.exists(content_path(self._root, pair[0])))
+
+
+def remove_database(path: str, *, but_the_file: bool = False) -> None:
+    """A SQLite file, with what stands beside it. Raises OSError."""
+    for end in ("-wal", "-shm", "-journal", *(() if but_the_file else ("",))):
+        unlink(path + end)
 
 
 def _copy_file(source: str, target: str) -> None:
@@ -82,11 +155,16 @@ def _copy_file(source: str, target: str) -> None:
 
 
 @contextmanager
-def _new_registry(root: str) -> Iterator[BlobStore]:
-    """Its folder, empty or left by a restore that was broken off. Raises Conflict, StoreError."""
-    if names(root) and not os.path.exists(f"{root}/{RESTORING}"):
+def _new_registry(root: str, *, in_folder: bool) -> Iterator[BlobStore | None]:
+    """Its folder, empty or left by a restore that was broken off; the store for its content if that comes
+    there. Raises Conflict, StoreError.
+    """
+    there = set(names(root)) - {"registry.lock"}
+    if there and not there.intersection((RESTORING, f"{RESTORING}.new")):
         raise Conflict(f"{root} is not empty", hint="restore into a new directory")
-    with closing(BlobStore.at(root)) as blobs:
+    with ExitStack() as held:
+        blobs = held.enter_context(closing(BlobStore.at(root))) if in_folder else None
+        private_dir(root)
         with os_errors(f"lock {root}"):
             lock = Lock.attempt(f"{root}/registry.lock")
         if lock is None:

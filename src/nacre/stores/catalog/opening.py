@@ -43,7 +43,7 @@ def place_of(root: str, url: str = "") -> str:
     """
     url = url or _known(root)[0]
     if url and os.path.exists(f"{root}/{FILE}"):
-        hint = "serve it as it is, or begin a registry in another directory and copy the images"
+        hint = "`nacre registry backup` it, and `nacre registry restore --database` it into a new directory"
         raise Conflict(f"{root} has a database of its own, {FILE}", hint=hint)
     return url or f"{root}/{FILE}"
 
