@@ -81,7 +81,7 @@ access accessprofile acceptor eventlog initial nameserver piped veth
 unshared optimize optimizing apparmor enter filter hold rule security
 marking reachable reclaimable
 evicted fetcher fetching importing flight flights joined pools through upstream upstreams
-certificate peer behind
+certificate peer behind carried moving
 annotation buildoutput buildx combination combined combining exported exporter exporting imagetools outputs
 buildsteps buildview graph json remote sources steps waiting writing
 attach attaching clients detach detachkeys dropped foreground freezer keyed lifecycle notify pausing processes
