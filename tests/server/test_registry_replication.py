@@ -293,7 +293,9 @@ def test_a_tag_that_moves_on_both_sides_at_once_settles(here: Site, there: Site)
 def test_a_target_that_is_down_is_tried_again(here: Site, fake: FakeRegistry) -> None:
     here.api.push_image("app", "1")
     rule = here.rule(fake)
-    fake.on("POST", "/v2/app/blobs", lambda x: x.reply(503, b"", retry_after="120"), times=9)
+    fake.on(
+        "POST", "/v2/app/blobs", lambda x: x.body() is not None and x.reply(503, retry_after="120"), times=9
+    )
     sync(rule)
     (row,) = rule.queue.unfinished(5)
     assert (row.tries, rule.is_due()) == (1, False)
@@ -349,7 +351,7 @@ def test_a_refusal_is_given_up_and_the_rest_goes_on(here: Site, fake: FakeRegist
     for tag in ("1", "2"):
         here.api.push_image("app", tag, tag.encode())
     rule = here.rule(fake)
-    fake.on("PUT", "/v2/app/manifests/1", lambda x: x.reply(400, b'{"errors":[{"code":"DENIED"}]}'), times=1)
+    fake.on("PUT", "/v2/app/manifests/1", lambda x: x.body() is not None and x.reply(400), times=1)
     sync(rule)
     assert rule.queue.counts()[:3] == (0, 1, 1)
     assert "is given up" in here.log.pop()

@@ -41,6 +41,26 @@ def test_what_was_deleted_is_pulled_again(command: Any, api: Any) -> None:
     assert actions[:3] == ["restore", "restore", "delete"]
 
 
+def test_an_immutable_tag_does_not_go_back(
+    nacre: Any, serving: RunningServer, accounts: Any, api: Any
+) -> None:
+    """Neither by command nor otherwise, until it is deleted; then it can be restored."""
+    root = serving.registry.state.store.root
+    api.push_image("app", "v1", b"first")
+    second = api.push_image("app", "v1", b"second")
+    accounts.add_user("alice", "correct horse", admin=True)
+    accounts.set_namespace("app", immutable=["v*"])
+    refused = nacre("registry", "undelete", "--root", root, "app:v1", check=False)
+    assert refused.code == 1
+    assert f"tag v1 is immutable here and names {second.digest}" in refused.err
+    catalog = serving.registry.state.catalog
+    assert catalog.delete_tag("app", "v1")
+    assert nacre("registry", "undelete", "--root", root, "app:v1").lines == ["app:v1"]
+    found = catalog.manifest("app", "v1")
+    assert found is not None
+    assert found.digest == second.digest
+
+
 def test_what_is_purged_is_gone_from_the_disk(
     command: Any, serving: RunningServer, api: Any, make: Any
 ) -> None:

@@ -104,6 +104,17 @@ def test_a_deleted_tag(lab: Lab) -> None:
     assert done[2:] == ("alice", "", "restore", "app", "1", image, "")
 
 
+def test_an_immutable_tag_stays_where_it_is(lab: Lab) -> None:
+    """Only while it is set: what was deleted comes back."""
+    first, second = (lab.image(text, "1") for text in ("first", "second"))
+    with pytest.raises(Conflict, match="tag 1 is immutable here and names"):
+        lab.removed.restore_tag("app", "1", frozen=True)
+    assert (lab.named("1"), len(lab.removed.page())) == (second, 1)
+    lab.catalog.delete_tag("app", "1")
+    assert lab.removed.restore_tag("app", "1", frozen=True) == second
+    assert lab.removed.restore_tag("app", "1", first) == first
+
+
 def test_a_tag_that_was_moved_goes_back_and_forth(lab: Lab) -> None:
     first, second, third = (lab.image(text, "1") for text in ("first", "second", "third"))
     assert lab.removed.restore_tag("app", "1") == second

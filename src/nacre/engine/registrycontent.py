@@ -71,19 +71,29 @@ class RegistryContent:
         """Restore a tag, also one that was moved, a manifest or a repository; the name of what is back.
 
         `REPOSITORY:TAG@DIGEST` is what a tag named some time before. What a tag names now can be restored in
-        its turn. Raises NotFound, Conflict, InvalidName.
+        its turn. An immutable tag that names something else stays. Raises NotFound, Conflict, InvalidName.
         """
         from ..stores.activity import Author
 
         repository, tag, digest = parse_name(name)
         author = Author(self._actor)
         if tag:
-            return f"{repository}:{tag}@{self._removed.restore_tag(repository, tag, digest, author)}"
+            frozen = self._is_immutable(repository, tag)
+            back = self._removed.restore_tag(repository, tag, digest, author, frozen=frozen)
+            return f"{repository}:{tag}@{back}"
         if digest:
             self._removed.restore_manifest(repository, digest, author)
         else:
             self._removed.restore_repository(repository, author)
         return name
+
+    def _is_immutable(self, repository: str, tag: str) -> bool:
+        from contextlib import closing
+
+        from ..stores.registry import accounts_of
+
+        with closing(accounts_of(self._folder)) as accounts:
+            return accounts.is_immutable(repository, tag)
 
     def purge(self, name: str) -> int:
         """Let what was deleted be gone for good, within a minute where the registry is served.

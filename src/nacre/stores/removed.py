@@ -145,15 +145,20 @@ class RemovedContent:
 
     # ── restoring ──
 
-    def restore_tag(self, name: str, tag: str, digest: str = "", author: Author = _REGISTRY) -> str:
+    def restore_tag(
+        self, name: str, tag: str, digest: str = "", author: Author = _REGISTRY, *, frozen: bool = False
+    ) -> str:
         """Let a tag name what it named before (`digest`: at some time before); gives that.
 
-        What it names now can be restored in its turn. Raises NotFound, Conflict.
+        What it names now can be restored in its turn. `frozen`: it stays as it is if it names something else.
+        Raises NotFound, Conflict.
         """
 
         def restore(db: CatalogTransaction) -> str:
             repository = self._catalog.repository(db, name)
             found = _newest(db, name, "tag", tag, digest)[1]
+            if frozen:
+                _check_free(db, repository, tag, found)
             _Restoring(db, repository, name).manifest(found)
             self._set_tag(db, repository, Removal(name, db.now(), author), tag, found)
             return found
@@ -328,6 +333,13 @@ def _newest(
         what = f"{_shown(name, tag or digest)} cannot be restored: nothing is left of it"
         raise NotFound(what, hint=_HINT)
     return row[0], row[1]
+
+
+def _check_free(db: CatalogTransaction, repository: int, tag: str, digest: str) -> None:
+    sql = "SELECT digest FROM tags WHERE repository = ? AND tag = ? AND digest <> ?"
+    row = db.execute(sql, (repository, tag, digest)).fetchone()
+    if row:
+        raise Conflict(f"tag {tag} is immutable here and names {row[0]}", hint="delete the tag first")
 
 
 def _shown(name: str, reference: str) -> str:

@@ -53,12 +53,12 @@ def expired(
 ) -> Iterator[ExpiredTag]:  # fmt: skip
     """Those of `tags`, which come newest first, that go. `immutable`: patterns of tags that stay."""
     known = [
-        (number, rule) for number, rule in enumerate(rules, 1) if matching(repository, rule.repositories)
+        (number, rule) for number, rule in enumerate(rules, 1) if _matches(repository, rule.repositories)
     ]
     kept = dict.fromkeys(range(1, len(rules) + 1), 0)
     for each in tags if known else ():
         number, rule = next(((number, rule) for number, rule in known if _is_for(rule, each.tag)), (0, None))
-        if rule is None or matching(each.tag, immutable):
+        if rule is None or _matches(each.tag, immutable):
             continue
         if kept[number] < rule.newest:
             kept[number] += 1
@@ -67,11 +67,10 @@ def expired(
 
 
 def _is_for(rule: RetentionRule, tag: str) -> bool:
-    return matching(tag, rule.tags) and not matching(tag, rule.exclude)
+    return _matches(tag, rule.tags) and not _matches(tag, rule.exclude)
 
 
-def matching(name: str, patterns: Iterable[str]) -> bool:
-    """Does a name match one of them?"""
+def _matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import threading
 import time
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...words.errors import StoreError
@@ -214,6 +215,11 @@ class Accounts:
         """Patterns of tags that stay as they are, of every namespace that covers it."""
         found = self._keep(("immutable", repository), lambda: self._patterns(repository))
         return found if isinstance(found, tuple) else ()
+
+    def is_immutable(self, repository: str, tag: str) -> bool:
+        """Does a tag stay as it is once it is set? Also by what was changed only just."""
+        self.version()
+        return self.is_closed and any(fnmatchcase(tag, each) for each in self.immutable(repository))
 
     def _closest(self, repository: str) -> object:
         return next((public for public, _ in self._said(repository) if public is not None), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
@@ -107,7 +108,9 @@ class ContentCalls:
         name, author = call.parameters["repository"], call.author
         tag, digest = (value or "" for value in (call.body.tag, call.body.digest))
         if tag:
-            back = await self._run(self._removed.restore_tag, name, tag, digest, author)
+            frozen = await self._run(self._state.store.accounts.is_immutable, name, tag)
+            restore = partial(self._removed.restore_tag, name, tag, digest, author, frozen=frozen)
+            back = await self._run(restore)
             return r.NamedEntry(name=f"{name}:{tag}@{back}")
         if digest:
             await self._run(self._removed.restore_manifest, name, digest, author)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from ....grammars.wire.errors import Code, refusal
 from ....stores.activity import Author
 from ....stores.catalog import WriteConditions
-from ....stores.retention import matching
 from ....words.digest import Digest
 from ....words.errors import NotFound, TooLarge
 from ....words.oci import DOCUMENT_TYPES, Descriptor
@@ -174,14 +173,8 @@ class LocalSink(LocalRepository):
         return self._expected if same else Digest.of(data)
 
     def _frozen(self, tags: Sequence[str]) -> tuple[str, ...]:
-        return tuple(tag for tag in tags if is_immutable(self.place, self.name, tag))
-
-
-def is_immutable(place: ReplicationPlace, repository: str, tag: str) -> bool:
-    """Does a tag here stay as it is?"""
-    accounts = place.own.store.accounts
-    accounts.version()  # there may be no requests that find out what has changed
-    return accounts.is_closed and matching(tag, accounts.immutable(repository))
+        accounts = self.place.own.store.accounts
+        return tuple(tag for tag in tags if accounts.is_immutable(self.name, tag))
 
 
 def check_ours(place: ReplicationPlace, repository: str) -> None:

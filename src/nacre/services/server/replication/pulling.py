@@ -13,7 +13,7 @@ from ....stores.activity import Author
 from ....stores.catalog import WriteConditions
 from ....words.digest import Digest
 from ....words.errors import InvalidName, NotFound, RegistryError, TooLarge
-from .local import LocalSink, check_ours, is_immutable
+from .local import LocalSink, check_ours
 from .model import COPIED, DELETED, SKIPPED, UNCHANGED, ReplicationOutcome
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class Pulling(PullComparison):
         """What is not there any more, if it came from there and is still the same here."""
         if not row.digest or not self._rule.deletes:
             return ReplicationOutcome(SKIPPED, why="it is gone")
-        if is_immutable(self._place, name, row.reference):
+        if self._place.own.store.accounts.is_immutable(name, row.reference):
             return ReplicationOutcome(SKIPPED, why="it is immutable here, so it stays")
         guard = WriteConditions(row.reference, Conditions(etag(Digest(row.digest)), ""))
         try:
