@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -179,6 +180,30 @@ def test_two_of_one_name() -> None:
 def test_this_machine_and_its_link_are_not_told(host: str) -> None:
     with Client() as client, pytest.raises(RegistryError, match="is not allowed"):
         client.post(f"http://{host}:9/", {}, b"")
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "192.168.1.1", "[fd00::1]", "172.16.0.1"])
+def test_private_networks_are_not_told(host: str) -> None:
+    with Client() as client, pytest.raises(RegistryError, match="no public address"):
+        client.post(f"http://{host}:9/", {}, b"")
+
+
+def test_a_name_that_means_another_address_a_moment_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is looked up once, and what counts is where the connection goes; nothing is sent there."""
+    with socket.create_server(("127.0.0.1", 0)) as server, Client() as client:
+        port, asked = server.getsockname()[1], list[str]()
+
+        def lookup(host: str, *_more: object, **_named: object) -> list[Any]:
+            asked.append(host)
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+        monkeypatch.setattr(socket, "getaddrinfo", lookup)
+        with pytest.raises(RegistryError, match=r"rebind.example \(127\.0\.0\.1\) is not allowed"):
+            client.post(f"http://rebind.example:{port}/hook", {"webhook-signature": "v1,x"}, b"secret")
+        assert asked == ["rebind.example"]
+        connected, _ = server.accept()
+        with connected:
+            assert connected.recv(100) == b""
 
 
 def test_over_a_socket(nacre: Any, tmp_path: Path, api_of: Any) -> None:

@@ -345,7 +345,7 @@ class WebhookRule(Value):
     """Tell `url` of `events` in repositories that match a pattern, signed with `secret`; `name` is for us.
 
     `format`: "docker" for the envelope of docker's registry, or "cloudevents". `nearby`: also where it leads
-    to loopback and link-local addresses.
+    to addresses that are not public.
     """
 
     name: str

@@ -15,7 +15,7 @@ TABLE = ConfigTable(
         ConfigKey("events", "What to tell: push, tag, mount, delete, restore, replicate", TEXTS),
         ConfigKey("repositories", "Patterns of repositories", TEXTS),
         ConfigKey("format", "How an event is written", choice("docker", "cloudevents")),
-        ConfigKey("nearby", "The URL may lead to loopback and link-local addresses", FLAG),
+        ConfigKey("nearby", "The URL may lead to this machine and into private networks", FLAG),
     ),
     Occurrence.LISTED,
 )  # fmt: skip

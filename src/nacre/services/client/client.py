@@ -20,7 +20,6 @@ from .auth import Authenticator, Lookup, anonymous
 from .download import Download
 from .hosts import HUB_HOST, HostEndpoint, Hosts, candidates
 from .mirrors import Mirrored
-from .nearby import is_this_machine
 from .proxies import DIRECT, proxy_for
 from .ranges import DEFAULT_RANGES, Ranges
 from .repository import Repository, listing
@@ -203,15 +202,15 @@ class Client:
     def post(self, url: str, headers: Mapping[str, str], body: bytes, *, nearby: bool = False) -> int:
         """Post once, with no credentials and no second try, follow nothing, and give the status.
 
-        `nearby`: also to this machine and to link-local addresses. Raises InvalidName, RegistryError.
+        `nearby`: also to addresses that the internet does not lead to. What counts is the address that was
+        connected to, whatever its name means a moment later. Raises InvalidName, RegistryError.
         """
         try:
-            _, host, port = origin(url)
+            origin(url)
         except ValueError:
             raise InvalidName("invalid URL: expected http:// or https://") from None
-        if not nearby and is_this_machine(host, port):
-            raise RegistryError(f"a request to {host} is not allowed: that is this machine")
-        with self._transport.send(Request("POST", url, dict(headers), body), nearby=nearby) as response:
+        request = Request("POST", url, dict(headers), body)
+        with self._transport.send(request, nearby=nearby, public=not nearby) as response:
             return response.status
 
     def connection(self, url: str) -> Connection:

@@ -50,21 +50,6 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
-def is_this_machine(host: str, port: int) -> bool:
-    """Does a host lead to loopback, by number or by name? A name that is not known leads nowhere."""
-    try:
-        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return False
-    addresses = [ip_address(str(each[4][0]).partition("%")[0]) for each in found]
-    return any(_is_loopback(address) for address in addresses)
-
-
-def _is_loopback(address: IPv4Address | IPv6Address) -> bool:
-    inner = _embedded(address) if isinstance(address, IPv6Address) else None
-    return (inner or address).is_loopback or (inner or address).is_unspecified
-
-
 def _address(host: str) -> IPv4Address | IPv6Address | None:
     """As the resolver reads it: `2852039166` and `0xa9fea9fe` are addresses, too."""
     bare = host.partition("%")[0]

@@ -26,7 +26,7 @@ class Post(Protocol):
     def __call__(self, url: str, headers: Mapping[str, str], body: bytes, nearby: bool) -> int:
         """Post once, follow nothing, and give the status of the answer, within some seconds.
 
-        `nearby`: also to loopback and link-local addresses. Raises NacreError.
+        `nearby`: also to addresses that are not public. Raises NacreError.
         """
 
 
