@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -24,7 +25,7 @@ from nacre.services.server.page.readme import render
 from nacre.services.server.page.session import COOKIE
 from nacre.stores.accounts.administration import Administration
 from nacre.stores.accounts.model import Role
-from nacre.stores.activity import Action, Author, note
+from nacre.stores.activity import Action, Activity, Author, note
 from nacre.stores.browsing import Browsing
 from nacre.words.oci import OCI_EMPTY, OCI_INDEX, OCI_MANIFEST
 
@@ -101,6 +102,52 @@ def test_search_finds_names_and_descriptions_and_means_what_it_says(site: Site) 
     assert found("SNAILS") == found("100%25") == found("pearl") == ["other"]
     assert found("%25") == ["other"]
     assert "has “zzz”" in site.get("/?q=zzz").words
+
+
+def test_search_finds_annotations_of_the_newest_tags(site: Site) -> None:
+    """Keys and values; what is not JSON's own and what LIKE takes for patterns means itself."""
+    site.image("tool", "1", [LAYER], annotations={"org.example.team": 'Mussels "100%" \u00e9'})
+    site.image("other", "1", [LAYER])
+
+    def found(text: str) -> list[str]:
+        return re.findall(r'href="/r/([^"/]+)"', site.get(f"/?q={quote(text)}").text)
+
+    assert found("mussels") == found("org.example.team") == found('"100%"') == found("\u00e9") == ["tool"]
+    assert found("mussel_") == []
+    for number in range(5):
+        site.image("tool", f"newer{number}", [LAYER])
+    assert found("mussels") == []
+
+
+def test_a_tag_is_deleted_by_those_who_may(closed: Site) -> None:
+    """It is asked for, its content stays for a while, and the record says who it was."""
+    path = "/r/shop/app/-/delete/1"
+    sign_in(closed, "bob")
+    assert "Delete" not in closed.get("/r/shop/app/-/image/1").words
+    assert closed.get(path).status == 404
+    digest = closed.registry.state.catalog.manifest("shop/app", "1").digest
+    said = {"digest": str(digest)}
+    assert closed.post(path, {**said, "token": closed.token("/r/shop/app/-/edit")}).status == 404
+    with Administration(f"{closed.folder}/registry.db", "test") as accounts:
+        accounts.rights.grant("shop", Role.DELETE, user="bob")
+    deadline = time.monotonic() + 30
+    while closed.get(path).status != 200:
+        assert time.monotonic() < deadline
+    assert f'href="{path}"' in closed.get("/r/shop/app/-/image/1").text
+    assert "undelete shop/app:1" in closed.get(path).words
+    good = {**said, "token": closed.token(path)}
+    assert closed.post(path, said).status == 403
+    assert closed.post(path, good, origin="https://evil.example").status == 403
+    assert closed.post(path, {**good, "digest": f"sha256:{'0' * 64}"}).status == 412
+    assert closed.post(path, {**good, "digest": "x"}).status == 400
+    assert closed.registry.state.catalog.manifest("shop/app", "1")
+    answer = closed.post(path, good)
+    assert (answer.status, answer.headers["location"]) == (303, "/r/shop/app/-/tags")
+    assert closed.registry.state.catalog.manifest("shop/app", "1") is None
+    entry = Activity(closed.registry.state.catalog).page(limit=1)[0]
+    assert (entry.action, entry.actor, entry.reference) == ("delete", "bob", "1")
+    assert closed.get(path).status == 404
+    assert closed.get("/r/secret/app/-/delete/1").status == 404
 
 
 def test_lists_go_on_and_each_page_is_as_quick_as_the_first(site: Site) -> None:

@@ -24,6 +24,7 @@ SECRET = "correct horse"
 SHOP = "/r/atelier/storefront"
 PAGES = (
     "/", "/?q=nothing+like+this", SHOP, f"{SHOP}/-/tags", f"{SHOP}/-/image/latest",
+    f"{SHOP}/-/delete/latest",
     f"{SHOP}/-/activity", f"{SHOP}/-/members", f"{SHOP}/-/edit", f"{SHOP}/-/files/latest/app",
     f"{SHOP}/-/files/latest/app/manage.py",
     f"{SHOP}/-/files/latest/usr/bin/bash", f"{SHOP}/-/compare?from=2.3.1&to=2.4.1", "/-/storage",

@@ -5,6 +5,7 @@ Every list comes in pages, by key and never by number, so the last of a million 
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from .catalog.statements import FIND
@@ -25,7 +26,12 @@ _REPOSITORIES = """
         COALESCE((SELECT t.updated FROM tags t WHERE t.repository = r.id ORDER BY t.updated DESC LIMIT 1), 0)
     FROM repositories r LEFT JOIN descriptions d ON d.repository = r.id WHERE r.name > ?"""
 _MATCHES = r""" AND (LOWER(r.name) LIKE ? ESCAPE '\' OR LOWER(COALESCE(d.summary, '')) LIKE ? ESCAPE '\'
-    OR LOWER(COALESCE(d.readme, '')) LIKE ? ESCAPE '\')"""
+    OR LOWER(COALESCE(d.readme, '')) LIKE ? ESCAPE '\'
+    OR EXISTS (SELECT 1 FROM (
+        SELECT t.digest FROM tags t WHERE t.repository = r.id ORDER BY t.updated DESC, t.tag DESC LIMIT 5) n
+        JOIN manifests m ON m.repository = r.id AND m.digest = n.digest
+        WHERE LOWER(m.annotations) LIKE ? ESCAPE '\'))"""
+"""Of the newest tags alone: a search that finds nothing looks through all repositories."""
 _TAGS = """
     SELECT t.tag, t.digest, m.media_type, t.updated FROM (
         SELECT n.repository, n.tag FROM tags n
@@ -114,10 +120,12 @@ class Browsing:
         self._catalog = catalog
 
     def repositories(self, text: str, last: str, limit: int) -> list[RepositoryLine]:
-        """Those after `last` by name, with `text` in their name or description; at most `limit`."""
-        like = f"%{_literal(text.lower())}%"
+        """Those after `last` by name, with `text` in their name, in their description, or in the annotations
+        of their newest tags; at most `limit`.
+        """
+        like, escaped = (f"%{_literal(each.lower())}%" for each in (text, json.dumps(text)[1:-1]))
         sql = _REPOSITORIES.format(most=MOST_COUNTED) + (_MATCHES if text else "")
-        values = (last, like, like, like) if text else (last,)
+        values = (last, like, like, like, escaped) if text else (last,)
         rows = self._catalog.listed(f"{sql} ORDER BY r.name LIMIT ?", *values, limit)
         return [RepositoryLine(*row) for row in rows]
 

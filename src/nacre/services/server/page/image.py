@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ....stores.accounts.model import Role
 from ....stores.browsing import Browsing
 from ....words.errors import NotFound
 from ....words.oci import Manifest
@@ -69,6 +70,7 @@ class ImageViews:
             "own": sum(bar.size for bar in layers if not bar.is_shared),
             "attached": await self._attachments.of(name, chosen),
             "others": await self._others(name, {reference, *aliases}),
+            "can_delete": ":" not in reference and visit.may(Role.DELETE, name),
         }  # fmt: skip
         return Shown("image.html", values)
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ....grammars.wire.conditions import Conditions, etag
+from ....grammars.wire.routes import is_tag
 from ....stores.accounts.model import Role
 from ....stores.browsing import MOST_COUNTED, Browsing
+from ....stores.catalog import WriteConditions
+from ....words.digest import Digest
 from ....words.errors import NacreError, NotFound, UsageError
 from ....words.oci import Manifest
+from ..access import author_of
 from .documents import CONFIG_TYPES
 from .location import link
 from .readme import MOST, render
@@ -16,7 +21,6 @@ from .visit import Shown, sent_to
 
 if TYPE_CHECKING:
     from ....stores.browsing import TagLine
-    from ....words.digest import Digest
     from ..state import RegistryState
     from .documents import Documents, Opened
     from .visit import Visit
@@ -58,8 +62,9 @@ class RepositoryViews:
         self._rendered = lru_cache(_KEPT)(render)
         self.views = {
             "repository/": self.show, "repository/tags": self.tags, "repository/edit": self.edit,
+            "repository/delete": self.ask_to_delete,
         }  # fmt: skip
-        self.forms = {"repository/edit": self.describe}
+        self.forms = {"repository/edit": self.describe, "repository/delete": self.delete}
 
     async def show(self, visit: Visit) -> Shown:
         """What it is for, its newest tags and the command that pulls it."""
@@ -181,6 +186,30 @@ class RepositoryViews:
             raise UsageError(f"a summary has at most {_SUMMARY} characters, a README {_README}")
         await self._work.run(self._browsing.describe, name, summary, readme, visit.user)
         return sent_to(link(repository=name))
+
+    async def ask_to_delete(self, visit: Visit) -> Shown:
+        """A form that deletes a tag, and what that means."""
+        visit.require(Role.DELETE)
+        name, tag = await named_by(self._state, visit), visit.location.reference
+        stored = await self._work.ask(self._state.catalog.manifest, name, tag) if is_tag(tag) else None
+        if stored is None:
+            raise NotFound(f"{name} has no tag {tag[:150]}")
+        aliases = await self._work.run(self._browsing.named, name, (stored.digest,))
+        values = {
+            "name": name, "tag": tag, "digest": stored.digest, "grace": self._state.rules.garbage.grace,
+            "others": [each for each in aliases if each != tag],
+        }  # fmt: skip
+        return Shown("delete.html", values)
+
+    async def delete(self, visit: Visit) -> Shown:
+        """Take that form. Raises RegistryError (412) when the tag names something else by now."""
+        visit.require(Role.DELETE)
+        name, tag = await named_by(self._state, visit), visit.location.reference
+        digest = Digest(visit.fields.get("digest", ""))
+        guard = WriteConditions(tag, Conditions(etag(digest), ""))
+        delete = partial(self._state.catalog.delete_tag, name, tag, guard, author_of(visit.request))
+        await self._work.run(self._state.store.freeing, delete)
+        return sent_to(link("tags", name))
 
 
 async def named_by(state: RegistryState, visit: Visit) -> str:
