@@ -17,6 +17,8 @@ from .wires import TRIP
 
 _NAME = "bench-lazy"
 _PATIENCE = 600
+_RECORDED = "5s"
+"""For how long a service is recorded; other programs end by themselves."""
 _READ = """
 import os
 for folder, _, names in os.walk("/"):
@@ -38,6 +40,7 @@ class _Lazy:
     bench: Bench
     whole: str
     chunked: str
+    profiled: str
     folder: Path
     _far: list[str] = field(default_factory=list)
 
@@ -53,9 +56,11 @@ class _Lazy:
 def _shared(bench: Bench, _stack: ExitStack) -> _Lazy:
     whole = bench.pushed_big
     name = whole.partition("/")[2]
-    bench.nacre.call("tag", whole, f"{whole}-chunked")
-    bench.nacre.call("push", "-q", "--compression", "zstd:chunked", f"{whole}-chunked")
-    return _Lazy(bench, name, f"{name}-chunked", bench.fresh("lazy"))
+    names = (f"{name}-chunked", "bench-profiled:1")
+    for each in names:
+        bench.nacre.call("tag", whole, f"{bench.registry}/{each}")
+        bench.nacre.call("push", "-q", "--compression", "zstd:chunked", f"{bench.registry}/{each}")
+    return _Lazy(bench, name, *names, bench.fresh("lazy"))
 
 
 class LazyRun(Scenario):
@@ -75,7 +80,9 @@ class LazyRun(Scenario):
         lazy = bench.shared(_shared)
         host = lazy.host(self._far)
         self._port = _free_port() if self._serves else 0
+        self._optimize(lazy)
         for kind, image, more in (
+            ("lazy, profile", lazy.profiled, ("--pull", "lazy")),
             ("lazy", lazy.chunked, ("--pull", "lazy")),
             ("whole, zstd", lazy.chunked, ()),
             ("whole, gzip", lazy.whole, ()),
@@ -83,6 +90,14 @@ class LazyRun(Scenario):
             yield self._nacre(lazy, kind, f"{host}/{image}", more)
         yield case_of("docker", lambda: self._docker(bench, f"{host}/{lazy.whole}"))
         yield case_of("podman", lambda: self._podman(lazy, f"{host}/{lazy.whole}"))
+
+    def _optimize(self, lazy: _Lazy) -> None:
+        """Attach the profile of this program to its image: the newest counts."""
+        words = ["--network", "host" if self._serves else "none", f"{lazy.bench.registry}/{lazy.profiled}"]
+        lazy.bench.nacre.call("optimize", "--for", _RECORDED, *words, *self._program, *self._address())
+
+    def _address(self) -> list[str]:
+        return [str(self._port), "--bind", "127.0.0.1"] if self._serves else []
 
     def _nacre(self, lazy: _Lazy, kind: str, image: str, more: Sequence[str]) -> Case:
         program, roots = lazy.bench.nacre.words[0], f"{lazy.folder}/{self.name}-{kind.replace(', ', '-')}"
@@ -121,8 +136,8 @@ class LazyRun(Scenario):
 
     def _words(self, engine: Sequence[str], *more: str) -> list[str]:
         network = "host" if self._serves else "none"
-        words = [*engine, "run", "--rm", "--name", _NAME, "--network", network, *more, *self._program]
-        return [*words, str(self._port), "--bind", "127.0.0.1"] if self._serves else words
+        words = [*engine, "run", "--rm", "--name", _NAME, "--network", network, *more]
+        return [*words, *self._program, *self._address()]
 
     def _until(self, case: Case, engine: Callable[[], Sequence[str]], env: dict[str, str]) -> Case:
         if not self._serves:
