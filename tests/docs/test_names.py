@@ -59,7 +59,7 @@ option options ordered os other otherrepositories out outcome output overlay own
 packer packing parse partial path paths pause paused pauses pax permitted pickled piece pieces pipe plain plan
 packer packing parse partial parts path paths pause paused pauses pax permitted pickled pieces pipe plain plan
 platform platforms point policy pool port ports postgres postgresql
-around prefixed printf probe problem process profile program progress readaround throughput
+around decoder prefixed printf probe problem process profile program progress readaround throughput
 proof proxies proxy prune ps psfilters publish pull push pushed python question quickjson quoting range
 ranged ranges raw read readahead reader reading reads reassembled rebuild rebuilt receive reclaim recompressed
 record recorded recorder recording records ref reference referrer referrers referring refs refused

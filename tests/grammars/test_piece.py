@@ -7,7 +7,12 @@ import gzip
 import pytest
 import zstandard
 
-from nacre.grammars.codecs.piece import unpack_piece
+from nacre.grammars.codecs.piece import PieceDecoder
+
+
+def unpack_piece(packed: bytes | memoryview, codec: str, size: int) -> bytes:
+    return PieceDecoder(codec).unpack(packed, size)
+
 
 PLAIN = bytes(range(256)) * 40
 
@@ -43,3 +48,9 @@ def test_anything_else_is_nothing(codec: str, data: bytes) -> None:
 def test_a_length_that_is_a_lie_takes_no_memory() -> None:
     frame = bytearray(zstd(bytes(1 << 20)))
     assert unpack_piece(bytes(frame), "zstd", 100) == b""
+
+
+def test_one_that_has_failed_goes_on() -> None:
+    decoder = PieceDecoder("zstd")
+    assert decoder.unpack(zstd()[:-5], len(PLAIN)) == b""
+    assert [decoder.unpack(zstd(), len(PLAIN)) for _ in range(3)] == [PLAIN] * 3

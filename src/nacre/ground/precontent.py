@@ -57,6 +57,8 @@ class ContentGroup:
         """Raises OSError where this is not to be had."""
         self.group = linux.fanotify_init(_FLAGS, os.O_RDONLY | os.O_CLOEXEC | os.O_LARGEFILE)
         self._taken = mmap.mmap(-1, _SLOTS * _SLOT.size)
+        self._slots: dict[int, int] = {}
+        self._free = list(range(_SLOTS))
 
     def mark(self, fd: int) -> None:
         """From now on reads of the file wait. Raises OSError: EINVAL, EOPNOTSUPP before Linux 6.14."""
@@ -68,13 +70,14 @@ class ContentGroup:
 
     def events(self) -> Iterator[ReadEvent]:
         """What has been asked since, as many as may be open at once; to be answered. Raises OSError."""
-        for slot in self._free():
+        while self._free:
             try:
                 data = os.read(self.group, _BUFFER)
             except BlockingIOError:
                 return
             event = _event(data)
-            _SLOT.pack_into(self._taken, slot * _SLOT.size, *event._astuple())
+            slot = self._slots[event.fd] = self._free.pop()
+            _SLOT.pack_into(self._taken, slot * _SLOT.size, event.fd, event.offset, event.count)
             yield event
 
     def answer(self, event: ReadEvent, failure: int = 0) -> None:
@@ -82,9 +85,9 @@ class ContentGroup:
         try:
             os.write(self.group, _ANSWER.pack(event.fd, _DENY | failure << 24 if failure else _ALLOW))
         finally:
-            for slot, known in self._open():
-                if known.fd == event.fd:
-                    _SLOT.pack_into(self._taken, slot * _SLOT.size, 0, 0, 0)
+            slot = self._slots.pop(event.fd)
+            _SLOT.pack_into(self._taken, slot * _SLOT.size, 0, 0, 0)
+            self._free.append(slot)
             os.close(event.fd)  # last: then another event may get the number
 
     def left(self) -> list[ReadEvent]:
@@ -93,20 +96,16 @@ class ContentGroup:
         One that died before it could write down what it had taken leaves a reader who can only be told that
         his read has failed.
         """
-        found = [event for _, event in self._open()]
+        rows = enumerate(_SLOT.iter_unpack(self._taken[:]))
+        taken = {slot: ReadEvent(*row) for slot, row in rows if row[0]}
+        self._slots = {event.fd: slot for slot, event in taken.items()}
+        self._free = [slot for slot in range(_SLOTS) if slot not in taken]
+        found = [*taken.values()]
         numbers = {event.fd for event in found}
         _fail(self.group, numbers)
         for number in numbers:
             _occupy(number)
         return found
-
-    def _open(self) -> list[tuple[int, ReadEvent]]:
-        rows = enumerate(_SLOT.iter_unpack(self._taken[:]))
-        return [(slot, ReadEvent(*row)) for slot, row in rows if row[0]]
-
-    def _free(self) -> list[int]:
-        rows = enumerate(_SLOT.iter_unpack(self._taken[:]))
-        return [slot for slot, row in rows if not row[0]]
 
 
 def fail_all(group: int) -> None:

@@ -57,8 +57,8 @@ _ASKED, _BESIDE, _PROFILE, _REST = "asked", "beside", "profile", "rest"
 behind, or comes in any case.
 """
 _MOST_READS = 200_000
-_FLYING, _WANTED = 1, 2
-"""How a piece is on its way: with those behind, or with what somebody waits for."""
+_IDLE, _FLYING, _WANTED, _HERE = range(4)
+"""Of a piece: nobody has asked for it, it is on its way behind the others, or somebody waits for it."""
 
 
 class _WaitingReader:
@@ -88,22 +88,22 @@ class _LayerWork:
         self.layer, self.extents = layer, layer.extents
         self.total = sum(layer.extents.size)
         self.size = sum(layer.extents.end) - sum(layer.extents.start)
-        self.flying = bytearray(len(layer.extents))
+        self.states = bytearray(_HERE if here else _IDLE for here in layer.extents.here[:])
         self.readers: list[_WaitingReader] = []
         self.ending = self.ended = False
         self._next, self._around = 0, ReadAround(layer.extents)
 
     def is_idle(self, number: int) -> bool:
         """Whether a piece is neither here nor on its way."""
-        return not self.extents.here[number] and not self.flying[number]
+        return self.states[number] == _IDLE
 
     def length(self, number: int) -> int:
         """Bytes of a piece in the blob."""
         return self.extents.end[number] - self.extents.start[number]
 
-    def around(self, numbers: list[int], trip: int, flying: int) -> list[int]:
-        """Those that are not on their way as `flying` says, and what comes with them (`readaround`)."""
-        found = [number for number in numbers if self.flying[number] < flying]
+    def around(self, numbers: list[int], trip: int, state: int) -> list[int]:
+        """Those that have not come as far as `state`, and what comes with them (`readaround`)."""
+        found = [number for number in numbers if self.states[number] < state]
         if not found:
             return []
         asked = set(found)
@@ -113,13 +113,11 @@ class _LayerWork:
     def following(self) -> list[int]:
         """The next ones that nobody has asked for; again from the beginning where some have failed."""
         found: list[int] = []
-        size = 0
-        for number in range(self._next, len(self.extents)):
-            if size >= _AHEAD:
-                break
-            if self.is_idle(number):
-                found.append(number)
-                size += self.length(number)
+        size, number = 0, self.states.find(_IDLE, self._next)
+        while number >= 0 and size < _AHEAD:
+            found.append(number)
+            size += self.length(number)
+            number = self.states.find(_IDLE, number + 1)
         self._next = found[-1] + 1 if found else 0
         return found
 
@@ -127,7 +125,7 @@ class _LayerWork:
         """The pieces as fetches, which are on their way from now on."""
         run: list[int] = []
         for number in numbers:
-            self.flying[number] = _FLYING if why is _REST else _WANTED
+            self.states[number] = _FLYING if why is _REST else _WANTED
             if run and not self._fits(run, number, most):
                 yield _Fetch(self, tuple(run), why)
                 run = []
@@ -141,9 +139,10 @@ class _LayerWork:
 
     def put_back(self, numbers: tuple[int, ...]) -> None:
         """They are not on their way, after all or any more."""
-        for number in numbers:
-            self.flying[number] = 0
-        self._next = min(self._next, numbers[0])
+        missing = self.extents.missing(numbers)
+        for number in missing:
+            self.states[number] = _IDLE
+        self._next = min([self._next, *missing[:1]])
 
     def _fits(self, run: list[int], number: int, most: int) -> bool:
         gap = self.extents.start[number] - self.extents.end[run[-1]]
@@ -151,7 +150,9 @@ class _LayerWork:
 
     def arrived(self, number: int) -> list[_WaitingReader]:
         """A piece is here; those who need not wait any more."""
-        self.extents.here[number] = 1
+        self.extents.here[number], self.states[number] = 1, _HERE
+        if not self.readers:
+            return []
         for reader in self.readers:
             reader.left.discard(number)
         done = [reader for reader in self.readers if not reader.left]
@@ -291,10 +292,16 @@ class Filler:
     # the others: fetching
 
     def _fetch_behind(self) -> None:
-        """What nobody waits for, at a lower priority."""
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, get_native_id(), _NICE)
-        self._fetch(self._take_next, self._spare)
+        """What nobody waits for, at a lower priority: until all of it is wanted."""
+        nice = _nice(_NICE)
+
+        def take() -> _Fetch | None:
+            nonlocal nice
+            if nice and self._streams:
+                nice = _nice(0)
+            return self._take_next()
+
+        self._fetch(take, self._spare)
 
     def _fetch(self, take: Callable[[], _Fetch | None], turn: Condition) -> None:
         while not self._is_over:
@@ -405,8 +412,8 @@ class Filler:
         if monotonic() >= self._not_before:  # several that fail at once are one failure
             self._pause = min(_LAST_PAUSE, self._pause * 2 or _FIRST_PAUSE)
             self._not_before = monotonic() + self._pause
-        twice = fetch.work.flying if fetch.why is _REST else b""
-        return fetch.work.lost({n for n in fetch.numbers if not twice or twice[n] != _WANTED})
+        states, behind = fetch.work.states, fetch.why is _REST
+        return fetch.work.lost({n for n in fetch.numbers if not (behind and states[n] == _WANTED)})
 
     def _look(self, work: _LayerWork) -> None:
         """Whether a layer is whole, or not wanted any more; its end comes once."""
@@ -433,3 +440,10 @@ class Filler:
         for reader in left:
             reader.answer(errno.EIO)
         os.eventfd_write(self._wake, 1)
+
+
+def _nice(value: int) -> int:
+    """Give this thread a priority, where that is allowed; the same value."""
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, get_native_id(), value)
+    return value

@@ -18,7 +18,7 @@ from hashlib import sha256
 from io import BytesIO
 from typing import cast
 
-from ...grammars.codecs.piece import unpack_piece
+from ...grammars.codecs.piece import PieceDecoder
 from ...grammars.codecs.stream import decompress
 from ...ground.files import write_at
 from ...ground.work.forkmap import AtFork, fork_map
@@ -59,6 +59,7 @@ class Extents:
     def __init__(self, codec: str = "") -> None:
         """`codec` is that of the pieces."""
         self.codec = codec
+        self._decoder = PieceDecoder(codec)
         self.at, self.size, self.start, self.end = (array("Q") for _ in range(4))
         self.digests: list[str] = []
         self.here: mmap.mmap | bytearray = bytearray()
@@ -92,7 +93,7 @@ class Extents:
             first += 1
         return range(first, max(first, bisect_right(self.at, offset + count - 1)))
 
-    def missing(self, numbers: range) -> list[int]:
+    def missing(self, numbers: Sequence[int]) -> list[int]:
         """Those of them that are not here."""
         here = self.here
         return [number for number in numbers if not here[number]]
@@ -100,7 +101,7 @@ class Extents:
     def unpack(self, number: int, packed: memoryview) -> bytes:
         """A piece out of its bytes of the blob, verified. Raises InvalidArchive for anything else."""
         size = self.size[number]
-        plain = unpack_piece(packed, self.codec, size)
+        plain = self._decoder.unpack(packed, size)
         return self.verified(number, plain or first_bytes(decompress(BytesIO(packed), self.codec), size))
 
     def verified(self, number: int, plain: bytes) -> bytes:
