@@ -17,9 +17,11 @@ _REFUSALS = {
     "403": "Somebody who may not", "404": "There is no such thing", "409": "What is there does not allow it",
     "429": "Too many requests", "503": "Something that the registry relies on does not answer",
 }  # fmt: skip
+_QUERY_REFUSALS = {"414": "The query is too long"}
 _BODY_REFUSALS = {
     "408": "The body comes too slowly", "413": "The body is too large", "415": "The body is not JSON",
 }  # fmt: skip
+_ALL_REFUSALS = _REFUSALS | _QUERY_REFUSALS | _BODY_REFUSALS
 
 
 @cache
@@ -44,7 +46,7 @@ def document() -> dict[str, Any]:
             "securitySchemes": {
                 "basic": {"type": "http", "scheme": "basic", "description": "A password, or a token for it"},
             },
-            "responses": {name: _refusal(text) for name, text in (_REFUSALS | _BODY_REFUSALS).items()},
+            "responses": {name: _refusal(text) for name, text in _ALL_REFUSALS.items()},
             "schemas": schemas,
         },
     }  # fmt: skip
@@ -95,7 +97,7 @@ def _responses(each: ApiOperation, shapes: dict[Any, Any]) -> dict[str, Any]:
     done: dict[str, Any] = {"description": "Done"}
     if each.answer:
         done["content"] = {"application/json": {"schema": shapes[each.answer]}}
-    refusals = _REFUSALS | (_BODY_REFUSALS if each.body else {})
+    refusals = _REFUSALS | (_QUERY_REFUSALS if each.query else {}) | (_BODY_REFUSALS if each.body else {})
     others = {status: {"$ref": f"#/components/responses/{status}"} for status in refusals}
     return {str(each.status): done, **others}
 
