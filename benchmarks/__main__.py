@@ -70,10 +70,11 @@ def _measure(scenario: Scenario, bench: Bench, rounds: int) -> tuple[str, Any]:
         return weights(scenario.question, found), dict(found)
     cases = list(scenario.cases(bench))
     with Steady(bench.scratch) as steady:
-        ready = _nothing if scenario.unit else steady.reach
+        ready = steady.reach if scenario.steady else _nothing
         measure(cases, min(rounds, scenario.most), scenario.warm, ready)
     skipped = {case.name: case.skipped for case in cases if case.skipped}
-    return table(scenario.question, rows(cases), skipped, scenario.unit), timed(rows(cases), skipped)
+    text = table(scenario.question, rows(cases), skipped, scenario.unit)
+    return "\n".join([text, *scenario.notes()]), timed(rows(cases), skipped)
 
 
 def _nothing() -> None:

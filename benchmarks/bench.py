@@ -23,7 +23,8 @@ class Bench:
     sizes: Sequence[int] = (10, 100, 1000)
 
     def __init__(self, scratch: Path, stack: ExitStack, nacre: str = "") -> None:
-        self.scratch, self._stack, self._program = scratch, stack, nacre
+        self.scratch, self.stack, self._program = scratch, stack, nacre
+        """What is entered there ends at the end."""
         self.ready: list[Peer] = []
         self._shared: dict[Any, Any] = {}
         self._numbers = itertools.count()
@@ -32,7 +33,7 @@ class Bench:
     def shared(self, make: Callable[[Bench, ExitStack], S]) -> S:
         """What several scenarios share, made once; ended at the end."""
         if make not in self._shared:
-            self._shared[make] = make(self, self._stack)
+            self._shared[make] = make(self, self.stack)
         found: S = self._shared[make]
         return found
 
@@ -52,7 +53,7 @@ class Bench:
 
     @cached_property
     def docker(self) -> Docker:
-        return self.with_base(Docker(self.scratch / "docker", self._stack))
+        return self.with_base(Docker(self.scratch / "docker", self.stack))
 
     @cached_property
     def buildah(self) -> Podman:
@@ -96,7 +97,7 @@ class Bench:
     def line(self, target: str, trip: float = 0.0, rate: float = float("inf")) -> Line:
         """A line to `host:port`, of its own host and port; ended at the end."""
         line = Line(target, trip, rate)
-        self._stack.callback(line.close)
+        self.stack.callback(line.close)
         return line
 
     def users_nacre(self, folder: Path, user: int) -> str:
@@ -106,7 +107,7 @@ class Bench:
     @cached_property
     def registry(self) -> str:
         """`host:port` of a docker-registry."""
-        return bigimage.registry(self.fresh("registry"), self._stack)
+        return bigimage.registry(self.fresh("registry"), self.stack)
 
     @cached_property
     def big(self) -> str:
@@ -141,7 +142,7 @@ class Bench:
     @cached_property
     def mirror(self) -> str:
         """The URL of a proxy that fetches each package once."""
-        return mirror.serve(self.fresh("mirror"), self._stack)
+        return mirror.serve(self.fresh("mirror"), self.stack)
 
     def share(self, peer: Peer, image: str) -> None:
         """Let a peer have an image of ours under its name. Raises Skip."""

@@ -65,8 +65,9 @@ class Case:
     creating files ten times slower for five minutes. `user` (uid and gid) runs it as somebody else.
     `daemon` is the process that does the work, if it is not the command itself. `base` names the case that it
     is compared with; the first where there is none. With `count` the command makes so many requests of
-    `daemon`, and its own CPU and memory do not count. `until` returns when that has happened whose time
-    counts, and `after` ends the command then, which may fail. `most` are rounds at the most.
+    `daemon`, and its own CPU and memory do not count; `beside` are others like it, whose CPU counts. `until`
+    returns when that has happened whose time counts, and `after` ends the command then, which may fail.
+    `most` are rounds at the most.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Case:
     until: Callable[[int], object] | None = None
     after: Callable[[], object] | None = None
     most: int = 1000
+    beside: Sequence[int] = ()
 
     def run(self, number: int, ready: Callable[[], object]) -> Sample:
         """Run once, from a fresh start to the end of the process; `ready` is called last before that."""
@@ -96,12 +98,15 @@ class Case:
         finally:
             os.close(error)
 
+    def _daemons_cpu(self) -> float:
+        return sum(map(cpu_of, (self.daemon, *self.beside)))
+
     def _timed(self, words: Sequence[str], error: int) -> Sample:
         actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, error, 1),
                    (os.POSIX_SPAWN_DUP2, error, 2)]  # fmt: skip
         here = os.getcwd()
         os.chdir(self.folder or here)
-        before = cpu_of(self.daemon)
+        before = self._daemons_cpu()
         begin = time.perf_counter()
         try:
             pid = os.posix_spawnp(words[0], list(words), {**os.environ, **self.env}, file_actions=actions)
@@ -114,7 +119,7 @@ class Case:
         if code and not happened:
             said = os.pread(error, 2000, 0).decode(errors="replace").strip()
             raise Skip(f"{' '.join(words)} ended with {code}: {said[-300:]}")
-        served = cpu_of(self.daemon) - before
+        served = self._daemons_cpu() - before
         if self.count:
             return Sample(wall, served, resident(self.daemon))
         return Sample(wall, usage.ru_utime + usage.ru_stime + served, usage.ru_maxrss * 1024)
@@ -167,11 +172,17 @@ class Scenario:
     most = 1000
     """Rounds at the most, however many were asked for."""
     unit = ""
-    """What is counted where cases have a `count`; then the table has rates, and nothing is made steady."""
+    """What is counted where cases have a `count`; then the table has rates."""
+    steady = True
+    """Has every run to begin with nothing left to write and full memory?"""
 
     def cases(self, bench: Any) -> Iterable[Case]:
         """Set up; may raise Skip. Runs once."""
         raise NotImplementedError
+
+    def notes(self) -> Iterable[str]:
+        """Lines below the table, when all has run."""
+        return ()
 
 
 class Weighed(Scenario):

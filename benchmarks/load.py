@@ -1,8 +1,8 @@
 """Asks a server for one thing again and again: `python -m benchmarks.load [OPTIONS] URL`.
 
 One cheap thread, so that the server is what is measured: an answer is looked at just enough to know that
-it is right and where it ends, and bodies are dropped in the kernel (MSG_TRUNC, tcp(7)). Several URLs are
-asked in turn; `--all` follows `Link` from page to page. Exits with 1 if an answer is not 200.
+it is right and where it ends, and bodies are dropped in the kernel (MSG_TRUNC, tcp(7)). Of several URLs each
+connection asks for one, in turn; `--all` follows `Link` from page to page. Exits with 1 if one is not 200.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import re
 import select
 import socket
 import sys
-from collections.abc import Iterator
-from itertools import cycle
+from collections.abc import Mapping
+from itertools import cycle, islice
 from urllib.parse import urlsplit
 
 _HEAD = 1 << 16
@@ -28,23 +28,25 @@ class Failure(Exception):
 class _Connection:
     """`left` bytes of a body are still to come; `head` is what has come of an answer's head."""
 
-    __slots__ = ("head", "left", "socket")
+    __slots__ = ("head", "left", "request", "socket")
 
-    def __init__(self, address: tuple[str, int]) -> None:
-        self.socket = socket.create_connection(address)
+    def __init__(self, url: str, request: bytes) -> None:
+        parts = urlsplit(url)
+        self.request, self.socket = (
+            request,
+            socket.create_connection((parts.hostname or "", parts.port or 80)),
+        )
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.left, self.head = 0, b""
 
 
 class Load:
-    """`count` answers over so many connections to `address`; each of `requests` in turn."""
+    """Over so many connections, each of which asks for one of `requests`, which are known by their URLs."""
 
-    def __init__(
-        self, address: tuple[str, int], requests: Iterator[bytes], *, bodies: bool, connections: int
-    ) -> None:
-        self._requests, self._bodies = requests, bodies
+    def __init__(self, requests: Mapping[str, bytes], *, bodies: bool, connections: int) -> None:
+        self._bodies = bodies
         self._poll = select.epoll()
-        made = [_Connection(address) for _ in range(connections)]
+        made = [_Connection(*each) for each in islice(cycle(requests.items()), connections)]
         self._connections = {each.socket.fileno(): each for each in made}
         for number in self._connections:
             self._poll.register(number, select.EPOLLIN)
@@ -54,7 +56,7 @@ class Load:
         """Ask until so many answers have come. Raises Failure, OSError."""
         unasked = count - len(self._connections)
         for connection in self._connections.values():
-            connection.socket.sendall(next(self._requests))
+            connection.socket.sendall(connection.request)
         while count:
             for number, _ in self._poll.poll():
                 connection = self._connections[number]
@@ -62,7 +64,7 @@ class Load:
                     count -= 1
                     if unasked > 0:
                         unasked -= 1
-                        connection.socket.send(next(self._requests))
+                        connection.socket.send(connection.request)
 
     def _has_all(self, connection: _Connection) -> bool:
         """Take what has come; is the answer complete?"""
@@ -144,11 +146,9 @@ def main() -> None:
 
 
 def _ask(args: argparse.Namespace) -> None:
-    parts = urlsplit(args.urls[0])
-    wire = cycle([request(args.method, url, args.header) for url in args.urls])
+    requests = {url: request(args.method, url, args.header) for url in args.urls}
     connections = min(args.connections, args.requests)
-    address = (parts.hostname or "", parts.port or 80)
-    Load(address, wire, bodies=args.method != "HEAD", connections=connections).run(args.requests)
+    Load(requests, bodies=args.method != "HEAD", connections=connections).run(args.requests)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,14 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import os
 import re
 import subprocess
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from .harness import Skip
@@ -39,12 +42,15 @@ class Server(Peer):
     def remove_containers(self) -> None:
         """It has none."""
 
-    def begin(self, words: list[str], pattern: str) -> str:
+    def begin(
+        self, words: list[str], pattern: str, env: Mapping[str, str] | None = None, **owner: Any
+    ) -> str:
         """Start it; what the first group of `pattern` finds in what it prints. Raises Skip."""
+        env = None if env is None else {**os.environ, **env}
         log = self.folder / "log"
         with log.open("wb") as file:
-            process = subprocess.Popen(words, stdout=file, stderr=file, cwd=self.folder)
-        self._stack.callback(_end, process)
+            process = subprocess.Popen(words, stdout=file, stderr=file, cwd=self.folder, env=env, **owner)
+        self._stack.callback(end, process)
         self.daemon = process.pid
         until = time.monotonic() + _PATIENCE
         while process.poll() is None and time.monotonic() < until:
@@ -54,7 +60,7 @@ class Server(Peer):
         raise Skip(f"{self.name} does not start: " + log.read_text(errors="replace")[-200:])
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     process.wait(timeout=_PATIENCE)
 
@@ -63,12 +69,13 @@ class NacreRegistry(Server):
     """Ours; `flags` of `nacre registry serve`."""
 
     def __init__(
-        self, program: str, folder: Path, stack: ExitStack, *flags: str, name: str = "nacre"
-    ) -> None:
+        self, program: str, folder: Path, stack: ExitStack, *flags: str, name: str = "nacre",
+        env: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(name, folder, stack)
         self.words = [program]
         words = [program, "registry", "serve", "-q", "--addr", "127.0.0.1:0", "--root", str(folder / "data")]
-        self.url = self.begin([*words, *flags], r"serving on (http://\S+)/v2/")
+        self.url = self.begin([*words, *flags], r"serving on (http://\S+)/v2/", env)
 
 
 class Distribution(Server):

@@ -8,10 +8,12 @@ from . import (
     builds,
     disk,
     growth,
+    holding,
     largebuilds,
     lazyruns,
     networks,
     projects,
+    replicas,
     serving,
     transfers,
     usernetworks,
@@ -55,5 +57,7 @@ SCENARIOS: dict[str, Scenario] = {
         *disk.SCENARIOS,
         *growth.SCENARIOS,
         *serving.SCENARIOS,
+        *holding.SCENARIOS,
+        *replicas.SCENARIOS,
     )
 }

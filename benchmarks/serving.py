@@ -140,6 +140,7 @@ class Asked(Scenario):
     """
 
     unit = "requests"
+    steady = False
     most = 9
     warm = 1
 
