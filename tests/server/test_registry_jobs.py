@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
+
+import pytest
 
 from nacre.services.server import RunningServer
 from nacre.services.server.jobs import Job, Jobs
@@ -119,3 +122,28 @@ def test_the_registry_says_who_did_what(serving: RunningServer, api: Any) -> Non
     ]  # fmt: skip
     assert {(each.actor, each.client) for each in entries} == {("", "127.0.0.1")}
     assert entries[0].digest == image.digest
+
+
+@pytest.mark.parametrize(("took", "pause"), [(0.0, 0.02), (0.001, 0.02), (0.01, 0.09), (5.0, 1.0)])
+def test_what_rests_leaves_others_most_of_the_time(took: float, pause: float) -> None:
+    assert Job("rests", Counter(), 1.0, rest=9.0).pause_after(took) == pytest.approx(pause)
+    assert Job("does not", Counter(), 1.0).pause_after(took) == 0.02
+
+
+def test_a_step_that_took_long_is_followed_by_rest(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def remembered(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(0)
+
+    def steps() -> Iterator[None]:
+        until = time.monotonic() + 0.003
+        while time.monotonic() < until:
+            pass
+        yield
+
+    monkeypatch.setattr(asyncio, "sleep", remembered)
+    do(catalog, [Job("slow", steps, 0.0, pause=0.0, rest=9.0)], lambda jobs: jobs.is_over("slow"), "this")
+    assert max(pauses) >= 9 * 0.003

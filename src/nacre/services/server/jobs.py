@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _ASK_AGAIN = 15.0
 """Seconds after which a job that another process does is asked for again at the latest."""
 _RENEW = 20.0
+_LONGEST = 1.0
 _LATER = 50
 """Jobs that can be added when the others have begun: a thread each, when it is needed."""
 _END = object()
@@ -41,7 +42,8 @@ class Job(NamedTuple):
     `steps` gives what is to be done, a little at each step, some milliseconds long; `ended` is called on the
     event loop with what the last step gave, if there was any. `every`: seconds from the end of one round to
     the next, 0.0 for one round alone. `due` is asked before, in a thread: it should only read. `pause`: after
-    each step. `each`: every process does it for itself.
+    each step in seconds, and `rest`: so many times as long as the step took, up to a second, which leaves
+    others their share however slow the disk is. `each`: every process does it for itself.
     """
 
     name: str
@@ -51,6 +53,11 @@ class Job(NamedTuple):
     due: Callable[[], bool] = _always
     pause: float = 0.02
     each: bool = False
+    rest: float = 0.0
+
+    def pause_after(self, seconds: float) -> float:
+        """In seconds, after a step that took so long."""
+        return max(self.pause, min(self.rest * seconds, _LONGEST))
 
 
 class Jobs:
@@ -148,10 +155,11 @@ class Jobs:
 
     async def _round(self, job: Job, work: Work) -> object:
         last, steps, loop = _END, job.steps(), asyncio.get_running_loop()
-        renewed = loop.time()
+        renewed = began = loop.time()
         while (step := await work.run(next, steps, _END)) is not _END:
             last = step
-            await asyncio.sleep(job.pause)
+            await asyncio.sleep(job.pause_after(loop.time() - began))
+            began = loop.time()
             if not job.each and loop.time() - renewed > _RENEW:
                 renewed = loop.time()
                 if not await work.run(self._locks.renew, job.name):
