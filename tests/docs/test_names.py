@@ -26,7 +26,7 @@ args arguments asked at attached attachment attachments attributes audit auth au
 backup bearer bind blob blobinfo blobpolicy blobs blocked blocks bodies body bool borrow branch buffer build
 builder building built c cache caches calls capabilities catalog certificates cdi cgroups chain challenge
 change changes check checking checks child chmod choice chosen chroot chrooted chunk chunked cli client
-bytecodecache clone closable cmd code
+bytecodecache checkpoint checkpoints clone closable cmd code
 codecs collection columns command commands commit committed compare comparison completed compressed compressor
 conditional conditions conf config confine conflict connecting container containers content contents context
 copied copier copy copying copyup count cp crc create credentials daemon damaged database dedup demo
@@ -68,7 +68,7 @@ repository request reserve reset resolv resolved resolver resource response rest
 retry rm rmi
 rotation route routes row rows rules run running runtime safe sandbox save scan scanner schema score
 scratch search seccomp section seekable seeking select selection sender sending server service services
-serving session sessions settings shapes shared shell signal signalbuffer signals sink sizes source span
+serving session sessions settings shapes shared shell signal signalbuffer signals sink sizes source span spans
 spare sparse spec special split sqlite stack stage stageprogress stargz start state stats stdio stop stopped
 store stored stores stream streamed streams stretch string struct subnet subnets such supervisor syncing
 syntax syscalls sysctls system table tag take tar target tarsplit task template temporary terminal terminals

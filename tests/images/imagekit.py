@@ -14,7 +14,15 @@ from nacre.grammars.tar.write import TarWriter
 from nacre.images.model.edit import append_layer, make_manifest, new_config
 from nacre.words.digest import Digest
 from nacre.words.errors import NotFound, RegistryError
-from nacre.words.oci import OCI_LAYER, OCI_LAYER_GZIP, Descriptor, ImageConfig, Manifest, Platform
+from nacre.words.oci import (
+    OCI_LAYER,
+    OCI_LAYER_GZIP,
+    Descriptor,
+    ImageConfig,
+    Manifest,
+    Platform,
+    parse_document,
+)
 from nacre.words.reference import Reference
 
 
@@ -114,6 +122,25 @@ class Registry:
 
     def put_manifest(self, target: str, data: bytes, media_type: str) -> None:
         self.tag(target, data, media_type)
+
+
+class ListsReferrers:
+    """What makes a registry list what refers to a manifest."""
+
+    blobs: dict[str, bytes]
+    tags: dict[str, tuple[str, str]]
+    refuses = False
+
+    def referrers(self, digest: Digest, artifact_type: str = "") -> tuple[Descriptor, ...]:
+        if self.refuses:
+            raise RegistryError("the registry is down")
+        found = []
+        for target, (each, media_type) in self.tags.items():
+            document = parse_document(self.blobs[each], media_type)
+            if target == each and document.subject is not None and document.subject.digest == digest:
+                kind, notes = document.artifact_type, document.annotations
+                found.append(Descriptor(media_type, Digest(each), len(self.blobs[each]), None, notes, kind))
+        return tuple(entry for entry in found if artifact_type in ("", entry.artifact_type))
 
 
 class Fetch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nacre.images.layers.lazy import Extents
+from nacre.images.layers.extents import Extents
 from nacre.images.layers.readaround import LEAST, MOST, WIDEST, ReadAround, Throughput
 
 _PIECE = 1 << 16

@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from imagekit import Registry
+from imagekit import ListsReferrers, Registry
 
 from nacre.grammars.sideindex import ARTIFACT, INDEX, MAX_BLOB, PROFILE
 from nacre.images.arrows.sideindexes import attach, attached
-from nacre.words.digest import Digest
-from nacre.words.errors import RegistryError
-from nacre.words.oci import OCI_CONFIG, OCI_MANIFEST, Descriptor, Manifest, parse_document
+from nacre.words.oci import OCI_CONFIG, OCI_MANIFEST, Descriptor, Manifest
 from nacre.words.reference import Reference
 
 NAME = Reference.parse("registry.test/app:1")
 
 
-class WithReferrers(Registry):
+class WithReferrers(ListsReferrers, Registry):
     """A registry that lists what refers to a manifest."""
-
-    refuses = False
-
-    def referrers(self, digest: Digest, artifact_type: str = "") -> tuple[Descriptor, ...]:
-        if self.refuses:
-            raise RegistryError("the registry is down")
-        found = []
-        for target, (each, media_type) in self.tags.items():
-            document = parse_document(self.blobs[each], media_type)
-            if target == each and document.subject is not None and document.subject.digest == digest:
-                descriptor = Descriptor(media_type, Digest(each), len(self.blobs[each]))
-                found.append(descriptor.replace(annotations=document.annotations, artifact_type=ARTIFACT))
-        return tuple(found)
 
 
 @pytest.fixture

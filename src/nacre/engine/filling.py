@@ -18,7 +18,7 @@ from contextlib import suppress
 
 from ..ground.fork import start
 from ..stores.shared import has_lazy
-from ..words.errors import ContentError
+from ..words.errors import ContentError, DigestMismatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,9 +120,16 @@ class _FillerProcess:
 
     def _complete(self, layer: LazyLayer) -> None:
         """With a store opened anew: that of the parent must not be used on this side."""
+        from ..services.containers.ending import kill_users
+        from ..services.containers.service import Containers
+
         store = self._store
         with type(store).open(store.root, driver="erofs", create=False) as fresh:
-            fresh.trees.lazy.complete(layer.tree)
+            try:
+                fresh.trees.lazy.complete(layer.tree)
+            except DigestMismatch:
+                kill_users(Containers(fresh), layer.tree.folder)
+                raise
 
     def _wanted(self, layer: LazyLayer, seconds: float) -> bool:
         return layer.tree.is_here and (seconds < _PATIENCE or has_lazy(self._store.root))

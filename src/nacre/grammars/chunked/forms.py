@@ -25,6 +25,11 @@ def spans(descriptor: Descriptor) -> list[tuple[int, int]] | None:
     return None
 
 
+def has_table(descriptor: Descriptor) -> bool:
+    """Whether a layer announces a table of contents that can be used."""
+    return spans(descriptor) is not None
+
+
 def open_layout(descriptor: Descriptor, read: Read) -> TableOfContents | None:
     """The verified table of a layer; None, with nothing read, when it announces none that can be used.
 

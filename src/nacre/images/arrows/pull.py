@@ -75,6 +75,30 @@ class LazyPull(Value):
     profile: AccessProfile | None = None
 
 
+class _Referrers:
+    """What is attached to an image; asked for once, by one thread after the other."""
+
+    def __init__(self, source: Source, reference: Reference, digest: Digest) -> None:
+        self._source, self._reference, self._digest = source, reference, digest
+        self._found: list[Descriptor] | None = None
+
+    def all(self) -> list[Descriptor]:
+        """Everything of the types that are known here."""
+        from .sideindexes import attached
+
+        if self._found is None:
+            self._found = attached(self._source, self._reference, self._digest)
+        return self._found
+
+    def indexes(self) -> list[Descriptor]:
+        """What may tell where the content of layers is; nothing of an image that was named by digest.
+
+        Who may attach something may also change what a tag means, but not what a digest does. So an index
+        tells whoever goes by a tag nothing that the tag could not, and must tell nobody else anything.
+        """
+        return self.all() if self._reference.digest is None else []
+
+
 class WantedImage(Value):
     """The image that `reference` names at a source, for one `platform`; its `name` here."""
 
@@ -100,10 +124,12 @@ def pull_lazily(
     limits = budget or store.budget
 
     def lay(image: Descriptor, jobs: Sequence[LayerJob]) -> None:
-        def beside() -> None:
-            profiles.append(find_profile(source, reference, image.digest))
+        found = _Referrers(source, reference, image.digest)
 
-        lay_lazily(jobs, laid, limits, beside)
+        def beside() -> None:
+            profiles.append(find_profile(source, found.all()))
+
+        lay_lazily(jobs, laid, limits, beside, found.indexes)
 
     progress = progress or NullProgress()
     progress.line(f"{reference.target}: Pulling from {reference.repository}")

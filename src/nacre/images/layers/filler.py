@@ -146,7 +146,7 @@ class _LayerWork:
 
     def _fits(self, run: list[int], number: int, most: int) -> bool:
         gap = self.extents.start[number] - self.extents.end[run[-1]]
-        return 0 <= gap <= _NEAR and self.extents.end[number] - self.extents.start[run[0]] <= most
+        return -1 <= gap <= _NEAR and self.extents.end[number] - self.extents.start[run[0]] <= most
 
     def arrived(self, number: int) -> list[_WaitingReader]:
         """A piece is here; those who need not wait any more."""
@@ -286,7 +286,8 @@ class Filler:
     def _note(self) -> None:
         for work in self._works:
             with suppress(OSError):  # it is an ordinary tree by now, or gone
-                work.layer.tree.note(work.extents.bytes_here, work.total, self._trouble)
+                if not work.ending:
+                    work.layer.tree.note(work.extents.bytes_here, work.total, self._trouble)
             self._look(work)
 
     # the others: fetching

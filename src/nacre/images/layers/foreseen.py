@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ...grammars.accessprofile import AccessProfile
-    from .lazy import Extents, LazyLayer
+    from .extents import Extents
+    from .lazy import LazyLayer
 
     Run = tuple[int, list[int]]
 

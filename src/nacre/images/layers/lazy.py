@@ -4,31 +4,26 @@
           └─► extents: where a piece lies in the tar, where in the blob, and its digest  (`filler`)
 
 Every piece must have a digest in the table, which the manifest covers; what does not match is not written.
+A layer without a table may have an index that is attached to the image (`spans`), which no manifest covers.
 """
 
 from __future__ import annotations
 
-import mmap
 import os
 import pickle
-from array import array
-from bisect import bisect_right
 from contextlib import ExitStack, suppress
-from hashlib import sha256
-from io import BytesIO
 from typing import cast
 
-from ...grammars.codecs.piece import PieceDecoder
-from ...grammars.codecs.stream import decompress
-from ...ground.files import write_at
 from ...ground.work.forkmap import AtFork, fork_map
 from ...ground.work.threads import in_parallel
 from ...stores.trees.lazy import LazyTree
-from ...words.errors import ContentError, InvalidArchive, NotFound, RegistryError, Unsupported
+from ...words.errors import ContentError, NotFound, RegistryError, Unsupported
 from ...words.value import Value
 from ..model.source import ForkSafe
 from .division import processes_for
+from .extents import Extents
 from .partial import LEAST
+from .spans import IndexedExtents, candidates, open_index
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +31,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from ...grammars.chunked.layout import TableOfContents
-    from ...grammars.tar.entry import Reader
+    from ...grammars.sideindex import LayerIndex
     from ...ground.work.budget import Budget
     from ...stores.trees.lazy import LazyMaking
     from ...stores.trees.model import TreeInfo
@@ -45,93 +40,10 @@ if TYPE_CHECKING:
     from ..model.source import Ranged
     from .job import LayerJob
 
-MOST_PIECE = 64 << 20
-"""Bytes of the largest piece, plain or compressed, that is held in memory."""
 _AT_ONCE = 12
 _WHOLE = (ContentError, RegistryError, NotFound, Unsupported)
 """What has a layer come whole."""
 _PIECE = 1 << 18
-
-
-class Extents:
-    """Where the pieces of a layer are, in the order of its tar; `here` is shared with forked processes."""
-
-    def __init__(self, codec: str = "") -> None:
-        """`codec` is that of the pieces."""
-        self.codec = codec
-        self._decoder = PieceDecoder(codec)
-        self.at, self.size, self.start, self.end = (array("Q") for _ in range(4))
-        self.digests: list[str] = []
-        self.here: mmap.mmap | bytearray = bytearray()
-
-    def __len__(self) -> int:
-        return len(self.at)
-
-    def add(self, at: int, size: int, blob: tuple[int, int], digest: str) -> None:
-        """The next piece. Raises Unsupported for one without a digest, or too large to be verified first."""
-        if not digest:
-            raise Unsupported("its table of contents has pieces without a digest")
-        if max(size, blob[1] - blob[0]) > MOST_PIECE:
-            raise Unsupported("its table of contents has pieces that are too large")
-        self.at.append(at)
-        self.size.append(size)
-        self.start.append(blob[0])
-        self.end.append(blob[1])
-        self.digests.append(digest)
-
-    def seal(self) -> None:
-        """There are no more."""
-        if self.at:
-            self.here = mmap.mmap(-1, len(self.at))
-
-    def within(self, offset: int, count: int) -> range:
-        """The pieces that these bytes of the tar touch; all of them for (0, 0)."""
-        if not count:
-            return range(len(self.at))
-        first = max(0, bisect_right(self.at, offset) - 1)
-        if self.at and self.at[first] + self.size[first] <= offset:
-            first += 1
-        return range(first, max(first, bisect_right(self.at, offset + count - 1)))
-
-    def missing(self, numbers: Sequence[int]) -> list[int]:
-        """Those of them that are not here."""
-        here = self.here
-        return [number for number in numbers if not here[number]]
-
-    def unpack(self, number: int, packed: memoryview) -> bytes:
-        """A piece out of its bytes of the blob, verified. Raises InvalidArchive for anything else."""
-        size = self.size[number]
-        plain = self._decoder.unpack(packed, size)
-        return self.verified(number, plain or first_bytes(decompress(BytesIO(packed), self.codec), size))
-
-    def verified(self, number: int, plain: bytes) -> bytes:
-        """The same bytes. Raises InvalidArchive unless they are those of the piece."""
-        if len(plain) != self.size[number] or sha256(plain).hexdigest() != self.digests[number]:
-            raise InvalidArchive("a piece of a layer is not what its table of contents says")
-        return plain
-
-    def write(self, tar: int, number: int, plain: bytes) -> None:
-        """Put a piece into the tar. Raises OSError."""
-        write_at(tar, plain, self.at[number])
-
-    @property
-    def bytes_here(self) -> int:
-        """Bytes of content that have come."""
-        return sum(size for size, here in zip(self.size, self.here[:], strict=True) if here)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether everything has come."""
-        return self.here.find(b"\0") < 0
-
-
-def first_bytes(stream: Reader, count: int) -> bytes:
-    """So many bytes of a stream, fewer if it ends. Raises InvalidArchive where it is damaged."""
-    parts: list[bytes] = []
-    while count and (data := stream.read(count)):
-        parts.append(data)
-        count -= len(data)
-    return b"".join(parts)
 
 
 class LazyLayer(Value):
@@ -147,16 +59,22 @@ def lay_lazily(
     laid: list[LazyLayer],
     budget: Budget,
     beside: Callable[[], object] | None = None,
+    attached: Callable[[], Sequence[Descriptor]] = tuple,
 ) -> None:
     """Lay those layers that have a table of contents; the others are left to be fetched whole.
+
+    `attached` gives what is attached to the image, and is asked for indexes if a layer has no table.
 
     Tables are read side by side in threads, and made into trees in the processes of the budget: both take
     long. Each layer goes into `laid` at once: this process holds it, whatever becomes of the others. `beside`
     is called in another thread meanwhile, if there are such layers. Raises Stopped, StoreError.
     """
+    from ...grammars.chunked.forms import spans
+
     wanted = [job for job in jobs if not job.has_tree and job.layer.size >= LEAST]
+    indexes = () if all(spans(job.layer) for job in wanted) else attached()
     with ExitStack() as stack:
-        begun = [each for job in wanted if (each := _begun(job, stack)) is not None]
+        begun = [each for job in wanted if (each := _begun(job, indexes, stack)) is not None]
         fetches = [each.fetch for each in begun]
         in_parallel(
             lambda fetch, _stop: fetch(), [beside, *fetches] if begun and beside else fetches, _AT_ONCE
@@ -168,16 +86,17 @@ def lay_lazily(
                 laid.append(LazyLayer(each.laying.publish(info), each.job.layer, extents))
 
 
-def _begun(job: LayerJob, stack: ExitStack) -> _LazyJob | None:
-    """None for a layer without a table, or that is here or being made by now."""
+def _begun(job: LayerJob, indexes: Sequence[Descriptor], stack: ExitStack) -> _LazyJob | None:
+    """None for a layer without table and index, or that is here or being made by now."""
     from ...grammars.chunked.forms import spans
 
-    needed = spans(job.layer)
-    laying = job.store.trees.lazy.begin(job.diff_id) if needed is not None else None
+    needed, found = spans(job.layer), candidates(job.layer, indexes)
+    laying = job.store.trees.lazy.begin(job.diff_id) if needed is not None or found else None
     if laying is None:
         return None
     stack.callback(laying.end)
-    return _LazyJob(job, laying, needed or (), stack.enter_context(open(os.memfd_create("layer"), "w+b")))
+    file = stack.enter_context(open(os.memfd_create("layer"), "w+b"))
+    return _IndexedJob(job, laying, found, file) if needed is None else _LazyJob(job, laying, needed, file)
 
 
 def _filled(begun: Sequence[_LazyJob], budget: Budget) -> Sequence[_LazyJob]:
@@ -215,16 +134,24 @@ class _LazyJob:
 
     def fill(self, task: Task) -> None:
         """Make the tree; where that cannot be the line of the layer says why. Raises Stopped, StoreError."""
-        from ...grammars.chunked.forms import open_layout
-
         try:
-            layout = open_layout(self.job.layer, self._part)
-            if layout is not None and layout.variants == 1:
-                extents = Extents(layout.codec)
-                pickle.dump((self.laying.fill(_pieces(layout, extents)), extents), self._file)
+            found = self._opened()
+            if found is not None:
+                pieces, extents = found
+                pickle.dump((self.laying.fill(pieces), extents), self._file)
                 self._file.flush()
         except _WHOLE as error:
             task.phase(f"Comes whole: {error.message}", self.job.layer.size)
+
+    def _opened(self) -> tuple[Iterator[bytes | int], Extents] | None:
+        """What the tar is made of, and where its pieces are when all of that has been taken."""
+        from ...grammars.chunked.forms import open_layout
+
+        layout = open_layout(self.job.layer, self._part)
+        if layout is None or layout.variants != 1:
+            return None
+        extents = Extents(layout.codec)
+        return _pieces(layout, extents), extents
 
     def _part(self, start: int, end: int) -> bytes:
         known = self._known.get((start, end))
@@ -238,6 +165,33 @@ class _LazyJob:
             return found
         except EOFError:
             return None, Extents()
+
+
+class _IndexedJob(_LazyJob):
+    """One layer that is laid by an index that is attached to its image."""
+
+    def __init__(
+        self, job: LayerJob, laying: LazyMaking, found: Sequence[Descriptor], file: BinaryIO
+    ) -> None:
+        super().__init__(job, laying, (), file)
+        self._candidates = found
+        self._index: LayerIndex | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the index, as far as it is read."""
+        return len(self._index.skeleton) if self._index else 0
+
+    def fetch(self) -> None:
+        """Have an index at hand that says that it is of the layer."""
+        with suppress(*_WHOLE):
+            self._index = open_index(self.job, self._candidates)
+
+    def _opened(self) -> tuple[Iterator[bytes | int], Extents] | None:
+        if self._index is None:
+            return None
+        extents = IndexedExtents(self._index)
+        return extents.following(self._index.pieces()), extents
 
 
 def _read(job: LayerJob, start: int, end: int) -> bytes:

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .lazy import Extents
+    from .extents import Extents
 
 LEAST, MOST, WIDEST = 1 << 18, 1 << 21, 1 << 23
 """Bytes of the blob around a read: the bounds of what a round trip is worth, and of what grows from it."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import select
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import monotonic, sleep
 
 from ...ground.files import Lock, os_errors
 from ...ground.linux import process_stat, start_time
 from ...stores.containers import RESTARTING
 from ...stores.shared import lazy_folders
-from ...words.errors import Conflict, SandboxError
+from ...words.errors import Conflict, NotFound, SandboxError
 from ...words.quickjson import loads
 from . import keeper
 from .pausing import resume
@@ -48,6 +48,15 @@ def kill(containers: Containers, text: str, number: int) -> ContainerRow:
     if number == _SIGKILL:
         _fail_readers(containers, row, _USUAL)
     return row
+
+
+def kill_users(containers: Containers, folder: str) -> None:
+    """Kill the containers over a lazy tree that turned out to be wrong: what they have read may be false."""
+    for row in containers.list(all=False):
+        if folder in lazy_folders(containers.store, row.id):
+            containers.tell(row, "corrupt", error="a layer of its image is not what the image says")
+            with suppress(Conflict, NotFound):  # it has ended meanwhile
+                kill(containers, row.id, _SIGKILL)
 
 
 def _fail_readers(containers: ContainerListing, row: ContainerRow, timeout: float) -> None:

@@ -111,7 +111,8 @@ class LazyTrees:
     def complete(self, tree: LazyTree) -> None:
         """All contents are here: prove the tar, and be an ordinary tree from now on.
 
-        Raises DigestMismatch, after which the tree is not here any more.
+        Raises DigestMismatch, after which the tree is not here any more, and what is read of it from now on
+        and lies in no cache of the kernel fails with EIO.
         """
         digest, at = sha256(), 0
         while data := os.pread(tree.tar, _PIECE, at):
@@ -122,6 +123,9 @@ class LazyTrees:
         if actual != tree.diff_id:
             sql = "DELETE FROM tree WHERE diff_id = ? AND boot = ?"
             self._catalog.database.change(sql, (tree.diff_id, files.LAZY))
+            tree.note(0, at, f"layer {tree.diff_id.short} is not what its image says")
+            tree.content.unmark(tree.tar)
+            os.ftruncate(tree.tar, 0)
             raise DigestMismatch(tree.diff_id, actual, what="layer")
         unlink(f"{tree.folder}/{files.LAZY}")
         trace("lazy:whole")
