@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 
     Run = tuple[int, list[int]]
 
-_WINDOW = 8 << 20
+_WINDOW = 16 << 20
 """Bytes of blobs within which the order of a profile gives way to larger fetches."""
-_GAP = 1 << 17
+_GAP = 1 << 18
 """Bytes that come with a fetch, since a request more takes longer. At 30 ms, of which several run at once, it
 is worth some hundred KiB."""
+_PAGE = 4096
+"""The kernel reads whole pages of a tar, and with a content the ends of its neighbours. Where a profile was
+recorded these may have been others.
+"""
 
 
 def foreseen(profile: AccessProfile, layers: Sequence[LazyLayer], longest: int) -> Iterator[Run]:
@@ -48,7 +52,8 @@ def _pieces(profile: AccessProfile, layers: Sequence[LazyLayer]) -> Iterator[tup
         number = places.get(profile.layers[place], -1)
         if number < 0:
             continue
-        for piece in layers[number].extents.within(offset, length):
+        start, end = offset & -_PAGE, -(-(offset + length) & -_PAGE)
+        for piece in layers[number].extents.within(start, end - start):
             if not seen[number][piece]:
                 seen[number][piece] = 1
                 yield number, piece
