@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from nacre.engine.replication import ReplicationRegistry, remotes_of
+from nacre.engine.replication import remotes_of
 from nacre.engine.wiring import Config, Wiring
 from nacre.services.server import RunningServer
 from nacre.services.server.replication import OwnRegistry, replicator
@@ -25,13 +25,13 @@ class Site:
         self.running = RunningServer(str(root), log=self.log.append, **options)
         self.api = api_of(self.running.url)
         self.state = self.running.registry.state
-        self._remotes: list[ReplicationRegistry] = []
+        self._rules: list[Replicator] = []
         self._store = str(root.parent / f"{root.name}-store")
 
     def close(self) -> None:
         """Let go of the other registries."""
-        for remote in self._remotes:
-            remote.close()
+        for rule in self._rules:
+            rule.close()
 
     @property
     def host(self) -> str:
@@ -41,9 +41,10 @@ class Site:
         """A rule for another site, or for whatever has a `host`."""
         state, said = self.state, ReplicationRule(name, f"http://{other.host}", **fields)
         remote = remotes_of(Wiring(Config(self._store)))(said)
-        self._remotes.append(remote)
         own = OwnRegistry(state.store, state.activity, state.mentions, state.limits)
-        return replicator(said, own, remote, self.said.append, self.log.append)
+        made = replicator(said, own, remote, self.said.append, self.log.append)
+        self._rules.append(made)
+        return made
 
     def tags(self, name: str) -> dict[str, str]:
         """What each tag of a repository names."""

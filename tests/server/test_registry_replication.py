@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -52,6 +53,15 @@ def fake() -> Iterator[FakeRegistry]:
     made = FakeRegistry()
     yield made
     made.close()
+
+
+@pytest.fixture
+def accounts_of() -> Any:
+    """Opens the accounts of a site."""
+    pytest.importorskip("sqlalchemy")
+    from nacre.engine.accounts import RegistryAccounts
+
+    return lambda site: RegistryAccounts(site.state.store.root, "test")
 
 
 # ── push ──
@@ -248,6 +258,51 @@ def test_nothing_comes_into_copies_of_an_upstream(here: Site, there: Site) -> No
     assert here.tags("app") == {}
     assert "copies of an upstream" in rule.queue.unfinished(1)[0].error
     assert "is given up" in here.log.pop()
+
+
+def test_immutable_tags_and_private_blobs_stay(
+    here: Site, there: Site, tmp_path: Path, accounts_of: Any, make: SimpleNamespace
+) -> None:
+    """What is immutable here is not moved from elsewhere; a manifest that names a blob of another repository
+    here gets it from there only.
+    """
+    hidden = here.api.push_image("secret/app", "1", b"hidden")
+    here.api.push_image("from/app", "v1", b"ours")
+    with accounts_of(here) as accounts:
+        accounts.add_user("alice", "correct horse", admin=True)
+        accounts.set_namespace("from", immutable=["v*"])
+    there.api.push_image("app", "v1", b"theirs")
+    there.api.push_image("app", "2", b"hidden")
+    rule = here.rule(there, direction="pull", repositories=("app",), prefix="from")
+    before, ours = sent(there).get("GET", 0), here.tags("from/app")["v1"]
+    sync(rule)
+    assert here.tags("from/app")["v1"] == ours
+    assert "immutable here" in rule.queue.unfinished(1)[0].error
+    assert here.tags("from/app")["2"] == hidden.digest
+    assert sent(there)["GET"] >= before + 5  # lists, manifests, and the blobs that `secret` has already
+    here.log.clear()
+
+
+def test_who_this_registry_is_there(here: Site, there: Site, accounts_of: Any) -> None:
+    """A wrong password is tried again later; the right one is for that registry alone."""
+    with accounts_of(there) as accounts:
+        accounts.add_user("mirror", "correct horse", admin=True)
+    wait = time.monotonic() + 30
+    while there.api("GET", "/v2/").status != 401:
+        assert time.monotonic() < wait
+    here.api.push_image("app", "1")
+    wrong = here.rule(there, "wrong", user="mirror", password="battery")
+    sync(wrong)
+    assert wrong.queue.counts()[:3] == (1, 0, 0)
+    assert "battery" not in here.log.pop()
+    sync(here.rule(there, "right", user="mirror", password="correct horse"))
+    assert there.tags("app") == here.tags("app")
+
+
+def test_a_rate_is_kept_and_the_registry_is_not_asked_through_mirrors(here: Site, there: Site) -> None:
+    slow, fast = here.rule(there, "slow", rate=1 << 20), here.rule(there, "fast")
+    assert slow.place.remote.repository("app").session.is_slowed
+    assert not fast.place.remote.repository("app").session.is_slowed
 
 
 # ── two that replicate each other ──

@@ -51,6 +51,12 @@ def until(true: Callable[[], bool]) -> None:
         assert time.monotonic() < end
 
 
+def counted(nacre: Any, words: list[str]) -> dict[str, tuple[int, int, int]]:
+    """What waits, was given up, and is done, by rule."""
+    rows = map(json.loads, nacre("registry", "replication", "ls", *words, "--format", "json").lines)
+    return {row["Name"]: (row["Waiting"], row["Failed"], row["Done"]) for row in rows}
+
+
 def configured(tmp_path: Path, registry: str, more: str = "") -> list[str]:
     """The words for a registry with a rule for another one."""
     file = tmp_path / "registry.toml"
@@ -62,6 +68,7 @@ def configured(tmp_path: Path, registry: str, more: str = "") -> list[str]:
 
 def test_by_configuration_and_by_command(nacre: Any, tmp_path: Path, there: Any, api_of: Any) -> None:
     """Push to one, find it at the other; a rule that comes and goes while the registry is served."""
+    pytest.importorskip("jinja2")
     words = configured(tmp_path, there.address)
     with served(nacre, *words) as here:
         api = api_of(here.url)
@@ -78,11 +85,12 @@ def test_by_configuration_and_by_command(nacre: Any, tmp_path: Path, there: Any,
         said = nacre("registry", "replication", "run", *words, "offsite")
         assert said.out == "offsite: the registry is served: it compares everything now\n"
         metrics = api("GET", "/metrics").body.decode()
+        until(lambda: api("GET", "/-/storage").status == 200)
+        page = api("GET", "/-/storage").body.decode()
+        assert f"<td>offsite</td><td>to {there.address}</td>" in page
+        until(lambda: counted(nacre, words) == {"offsite": (0, 0, 2)})
     assert 'nacre_replication_tags_total{rule="offsite",result="copied"}' in metrics
     assert f"{image.digest}" in nacre("registry", "audit", *words[2:], "--action", "replicate").out
-    rows = nacre("registry", "replication", "ls", *words, "--format", "json").lines
-    (row,) = map(json.loads, rows)
-    assert (row["Name"], row["Waiting"], row["Failed"], row["Done"]) == ("offsite", 0, 0, 2)
     assert "replication offsite: copied app:1" in here.log
     assert "Traceback" not in here.log
 

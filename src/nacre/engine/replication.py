@@ -253,7 +253,7 @@ class RegistryReplication:
             _until_done(made.steps(), locks, made.place.author)
         finally:
             locks.end(made.place.author)
-            remote.close()
+            made.close()
         return True
 
 

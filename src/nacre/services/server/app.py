@@ -254,7 +254,7 @@ class Registry:
         self.interrupt()
         await self.jobs.close()
         if self.replication:
-            self.replication.close()
+            await asyncio.to_thread(self.replication.close)
         if self._running:
             await asyncio.wait(set(self._running))
         for end in self.at_end:

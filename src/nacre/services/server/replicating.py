@@ -5,7 +5,7 @@ Who has none loads nothing of what does it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...stores.replication import AddedRules
 from .jobs import Job
@@ -13,6 +13,7 @@ from .jobs import Job
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from ...stores.replication import ReplicationCounts
     from ...words.replication import ReplicationRule
     from .jobs import Jobs
     from .replication import Remotes
@@ -29,6 +30,16 @@ REPLICATION = {
     "sent_bytes_total": "Bytes that were moved",
 }
 """Metrics of rules, without the beginnings of their names, and what they say."""
+
+
+class ReplicationLine(NamedTuple):
+    """A rule in a list; `error`: why the other registry is not asked for now."""
+
+    name: str
+    direction: str
+    host: str
+    counts: ReplicationCounts
+    error: str
 
 
 class ReplicationJobs:
@@ -65,6 +76,15 @@ class ReplicationJobs:
                 found["tags_total"].append(({**label, "result": result}, count))
         return {name: samples for name, samples in found.items() if samples}
 
+    def lines(self) -> list[ReplicationLine]:
+        """How far each rule is."""
+        found = []
+        for name, each in sorted(self._replicators.items()):
+            progress, rule = each.queue.progress, each.place.rule
+            error = progress.error if progress.tries else ""
+            found.append(ReplicationLine(name, rule.direction, rule.host, each.queue.counts(), error))
+        return found
+
     def following(self) -> Job:
         """What looks for rules that came or went: every process does for itself."""
         return Job("replication rules", self._follow, _EVERY, due=self._is_due, each=True)
@@ -79,7 +99,7 @@ class ReplicationJobs:
         for name in list(self._replicators):
             if self._replicators[name].place.rule != rules.get(name):
                 self._jobs.end(f"replication {name}")
-                self._replicators.pop(name).place.remote.close()
+                self._replicators.pop(name).close()
         for name, rule in rules.items():
             if name not in self._replicators:
                 self._begin(name, rule)
@@ -95,6 +115,6 @@ class ReplicationJobs:
         self._jobs.add(replicator_job(made))
 
     def close(self) -> None:
-        """End what threads wait for."""
+        """End what is under way; may take some seconds."""
         for each in self._replicators.values():
-            each.place.remote.close()
+            each.close()

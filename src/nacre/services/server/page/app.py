@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
     from ..access import Authorization
     from ..app import Registry
+    from ..replicating import ReplicationJobs
     from ..state import RegistryState
 
     View = Callable[[Visit], Awaitable[Shown]]
@@ -74,7 +75,7 @@ _YEAR = 31_536_000
 
 def application(registry: Registry) -> ASGIApp:
     """The page of a registry."""
-    page = Page(registry.state, registry.authorization)
+    page = Page(registry.state, registry.authorization, registry.replication)
     registry.at_end.append(page.close)
     return answering(page.respond)
 
@@ -82,13 +83,15 @@ def application(registry: Registry) -> ASGIApp:
 class Page:
     """The page of one registry, by its accounts."""
 
-    def __init__(self, state: RegistryState, authorization: Authorization) -> None:
+    def __init__(
+        self, state: RegistryState, authorization: Authorization, replication: ReplicationJobs | None
+    ) -> None:
         self._authorization, self._accounts = authorization, state.store.accounts
         self._work = state.work
         self._render = Renderer()
         self._sessions = session.Sessions(self._accounts)
         documents, self._contents = Documents(state), LayerContents(state)
-        self._storage = StorageViews(state)
+        self._storage = StorageViews(state, replication)
         self._views: dict[str, View] = {}
         self._forms: dict[str, View] = {}
         for part in (

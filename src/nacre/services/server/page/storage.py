@@ -10,6 +10,7 @@ from ..counting import StorageCount
 from .visit import Shown
 
 if TYPE_CHECKING:
+    from ..replicating import ReplicationJobs
     from ..state import RegistryState
     from .visit import Visit
 
@@ -20,7 +21,8 @@ _PATIENCE = 1.5
 class StorageViews:
     """The handlers of one registry."""
 
-    def __init__(self, state: RegistryState) -> None:
+    def __init__(self, state: RegistryState, replication: ReplicationJobs | None) -> None:
+        self._replication = replication
         self._state, self._browsing = state, Browsing(state.catalog)
         self._counting = StorageCount(state)
         self.views = {"registry/storage": self.show}
@@ -45,6 +47,7 @@ class StorageViews:
             "rows": rows,
             "more": more,
             "most": max((row[1] for row in rows), default=0),
+            "rules": await self._state.work.run(self._replication.lines) if self._replication else (),
         }
         return Shown("storage.html", values)
 

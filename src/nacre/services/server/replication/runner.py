@@ -32,6 +32,8 @@ _SILENT, _PAUSE = 5, 300.0
 """So many that do not answer in a row make the whole rule wait, at most so long."""
 _AT_ONCE = 4
 _MOMENT = 0.25
+_LAST = 5.0
+"""Seconds that one under way has to end: what it began here should not be left to tidy up."""
 _FINAL = frozenset((400, 405, 409, 413, 415, 422))
 """What a registry says of content that it will not take the next time either."""
 
@@ -45,7 +47,8 @@ class _Bringing:
         self.outcome: ReplicationOutcome | None = None
         self.failure: BaseException | None = None
         self.ended = False
-        Worker(self._bring).start()
+        self.worker = Worker(self._bring)
+        self.worker.start()
 
     def _bring(self) -> None:
         try:
@@ -78,12 +81,22 @@ class Replicator:
         self._tell, self._warn = tell, warn
         self._now = place.own.store.catalog.now
         self._tags: Counter[str] = Counter()
+        self._running: dict[str, _Bringing] = {}
         self._moved, self._silent = 0, 0
 
     @property
     def totals(self) -> ReplicationTotals:
         """Since this process began."""
         return ReplicationTotals(Counter(self._tags), self._moved)
+
+    def close(self) -> None:
+        """End what is under way, and let go of the other registry; nothing may be called afterwards."""
+        running = list(self._running.values())
+        for each in running:
+            each.pace.stop()
+        self.place.remote.close()
+        for each in running:
+            each.worker.join(_LAST)
 
     # ── when ──
 
@@ -134,7 +147,7 @@ class Replicator:
             yield 0
 
     def _work(self) -> Iterator[int]:
-        running: dict[str, _Bringing] = {}
+        running = self._running = {}
         woken, count = Event(), 0
         try:
             while self._begin(running, woken):
