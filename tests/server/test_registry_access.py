@@ -323,3 +323,95 @@ def test_without_accounts_it_is_open(serving: RunningServer, api: Any) -> None:
     assert api("GET", "").status == 200
     assert api("GET", "/token").status == 404
     assert api("GET", "", **basic("anybody", "anything")).status == 200
+
+
+NOBODY_S = ("", "stranger", "reader", "writer", "member", "owner", "robot", "scoped")
+"""Who may not see `secret`: also a robot, and a token of the administrator that is for another namespace."""
+
+
+def test_what_one_may_not_see_is_as_what_is_not_there(api: Any, accounts: Administration) -> None:
+    """By every way there is: the same status and text, but for the name. Nothing tells that it exists."""
+    found = json.loads(api("GET", "secret/app/manifests/1", **basic("root")).body)
+    layer = found["layers"][0]["digest"]
+    digest = str(api("HEAD", "secret/app/manifests/1", **basic("root")).headers["Docker-Content-Digest"])
+    upload = str(api("POST", "secret/app/blobs/uploads/", **basic("root")).headers["Location"])
+    accounts.users.add("robot", "", robot=True)
+    accounts.rights.grant("shop", Role.ADMIN, user="robot")
+    _, robot = accounts.tokens.add("robot")
+    _, scoped = accounts.tokens.add("root", namespace="shop")
+    who = {name: basic(name) for name in NOBODY_S} | {"": {}, "robot": basic("robot", robot)}
+    who["scoped"] = basic("root", scoped)
+    deadline = time.monotonic() + 30
+    while api("GET", "", **who["scoped"]).status != 200:
+        assert time.monotonic() < deadline
+    ways = [
+        ("GET", "{}/manifests/1"), ("HEAD", "{}/manifests/1"), ("GET", "{}/manifests/" + digest),
+        ("GET", "{}/blobs/" + layer), ("HEAD", "{}/blobs/" + layer), ("GET", "{}/tags/list"),
+        ("GET", "{}/tags/list?n=1"), ("GET", "{}/referrers/" + digest), ("PUT", "{}/manifests/2"),
+        ("DELETE", "{}/manifests/" + digest), ("DELETE", "{}/blobs/" + layer), ("POST", "{}/blobs/uploads/"),
+        ("POST", "{}/blobs/uploads/?mount=" + layer + "&from=public/app"),
+        ("GET", "/r/{}"), ("GET", "/r/{}/1"),
+        ("GET", "{}" + upload.partition("secret/app")[2]),
+        ("PATCH", "{}" + upload.partition("secret/app")[2]),
+        ("GET", "/token?service=nacre-registry&scope=repository:{}:pull,push"),
+        ("GET", "/api/v1/repositories/{}"),
+    ]  # fmt: skip
+    for name, fields in who.items():
+        for method, path in ways:
+            answers = []
+            for repository in ("secret/app", "absent/app"):
+                answer = api(method, path.format(repository), b"" if method != "GET" else None, **fields)
+                challenge = str(answer.headers.get("WWW-Authenticate", ""))
+                answers.append((answer.status, _without_name(answer.body, repository),
+                                challenge.replace(repository, "NAME")))  # fmt: skip
+            assert answers[0] == answers[1], (name, method, path)
+            assert answers[0][0] != 500
+
+
+def _without_name(body: bytes, repository: str) -> bytes:
+    """Tokens are signed anew each time."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return body.replace(repository.encode(), b"NAME").replace(repository.split("/")[0].encode(), b"PART")
+    if isinstance(document, dict) and "token" in document:
+        claims = json.loads(base64.urlsafe_b64decode(document["token"].split(".")[1] + "=="))
+        document = {"access": claims["access"]}
+    return json.dumps(document).replace(repository, "NAME").encode()
+
+
+@pytest.mark.usefixtures("accounts")
+def test_content_of_others_is_not_to_be_had_through_one_s_own(api: Any) -> None:
+    """By digest, as a part of a manifest, as a subject, by an upload of theirs."""
+    secret = json.loads(api("GET", "secret/app/manifests/1", **basic("root")).body)
+    digest = str(api("HEAD", "secret/app/manifests/1", **basic("root")).headers["Docker-Content-Digest"])
+    layer, config = secret["layers"][0]["digest"], secret["config"]["digest"]
+    mine = basic("owner")
+    for path in (f"manifests/{digest}", f"blobs/{layer}", f"blobs/{config}", f"blobs/{digest}"):
+        assert api("GET", f"owner/app/{path}", **mine).status == 404
+    kind = secret["mediaType"]
+    stolen = api("PUT", "owner/app/manifests/stolen", json.dumps(secret).encode(), Content_Type=kind, **mine)
+    assert (stolen.status, stolen.code) == (404, "MANIFEST_BLOB_UNKNOWN")
+    assert api("GET", f"owner/app/referrers/{digest}", **mine).json["manifests"] == []
+    upload = str(api("POST", "secret/app/blobs/uploads/", **basic("root")).headers["Location"])
+    theirs = upload.replace("secret/app", "owner/app")
+    for method in ("GET", "PATCH", "DELETE"):
+        assert api(method, theirs, b"x" if method == "PATCH" else None, **mine).status == 404
+    assert api("GET", upload, **basic("root")).status == 204
+
+
+@pytest.mark.parametrize("skew", [-3600, -30, 30, 3600])
+@pytest.mark.usefixtures("accounts")
+def test_clocks_of_replicas_that_differ(api: Any, skew: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token of a replica whose clock is wrong lives no longer for that."""
+    from nacre.services.server.access import bearer, claims
+
+    real = time.time
+    for module in (bearer, claims):
+        monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: real() + skew))
+    token = token_of(api, "scope=repository:shop/app:pull", **basic("reader"))
+    monkeypatch.undo()
+    said = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+    assert said["exp"] - said["iat"] <= 300
+    status = api("GET", "shop/app/manifests/1", Authorization=f"Bearer {token}").status
+    assert status == (200 if abs(skew) == 30 else 401)

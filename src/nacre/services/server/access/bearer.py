@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 LIFETIME = 300
 _MOST = 16 << 10
+_SKEW = 60.0
+"""Seconds by which the clock of another replica may be ahead."""
 
 
 class BearerTokens:
@@ -86,7 +88,7 @@ class BearerTokens:
 
 def _has_begun(claims: dict[str, Any]) -> bool:
     """Issued here, and not to be used later only."""
-    return bool(claims.get("iss") == SERVICE and claims.get("nbf", 0) <= time.time())
+    return bool(claims.get("iss") == SERVICE and claims.get("nbf", 0) <= time.time() + _SKEW)
 
 
 def _scopes(claims: dict[str, Any]) -> Scopes:
