@@ -66,8 +66,8 @@ class Case:
     `daemon` is the process that does the work, if it is not the command itself. `base` names the case that it
     is compared with; the first where there is none. With `count` the command makes so many requests of
     `daemon`, and its own CPU and memory do not count; `beside` are others like it, whose CPU counts. `until`
-    returns when that has happened whose time counts, and `after` ends the command then, which may fail.
-    `most` are rounds at the most.
+    returns when that has happened whose time counts; the command ends by itself then. `most` are rounds at
+    the most.
     """
 
     name: str
@@ -82,7 +82,6 @@ class Case:
     base: str = ""
     count: int = 0
     until: Callable[[int], object] | None = None
-    after: Callable[[], object] | None = None
     most: int = 1000
     beside: Sequence[int] = ()
 
@@ -116,7 +115,7 @@ class Case:
         finally:
             os.chdir(here)
         code = os.waitstatus_to_exitcode(status)
-        if code and not happened:
+        if code:
             said = os.pread(error, 2000, 0).decode(errors="replace").strip()
             raise Skip(f"{' '.join(words)} ended with {code}: {said[-300:]}")
         served = self._daemons_cpu() - before
@@ -133,9 +132,6 @@ class Case:
             return time.perf_counter() - begin
         except Skip:  # it has ended, and will say why
             return 0.0
-        finally:
-            if self.after:
-                self.after()
 
 
 def cpu_of(daemon: int) -> float:

@@ -6,19 +6,23 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from random import randrange
 
 from .bench import Bench, case_of
 from .harness import Case, Scenario, Skip
 from .wires import TRIP
 
-_NAME = "bench-lazy"
 _PATIENCE = 600
-_RECORDED = "5s"
-"""For how long a service is recorded; other programs end by themselves."""
+_SERVE = """
+import sys
+from http.server import HTTPServer, SimpleHTTPRequestHandler
+HTTPServer(("127.0.0.1", int(sys.argv[1])), SimpleHTTPRequestHandler).handle_request()
+"""
 _READ = """
 import os
 for folder, _, names in os.walk("/"):
@@ -93,11 +97,16 @@ class LazyRun(Scenario):
 
     def _optimize(self, lazy: _Lazy) -> None:
         """Attach the profile of this program to its image: the newest counts."""
-        words = ["--network", "host" if self._serves else "none", f"{lazy.bench.registry}/{lazy.profiled}"]
-        lazy.bench.nacre.call("optimize", "--for", _RECORDED, *words, *self._program, *self._address())
+        image, program = f"{lazy.bench.registry}/{lazy.profiled}", [*self._program, *self._arguments()]
+        words = ["optimize", "--network", "host" if self._serves else "none", image, *program]
+        with ThreadPoolExecutor(1) as pool:
+            done = pool.submit(lazy.bench.nacre.call, *words)
+            if self._serves:
+                _wait_for_answer(self._port, done.done)
+            done.result()
 
-    def _address(self) -> list[str]:
-        return [str(self._port), "--bind", "127.0.0.1"] if self._serves else []
+    def _arguments(self) -> list[str]:
+        return [str(self._port)] if self._serves else []
 
     def _nacre(self, lazy: _Lazy, kind: str, image: str, more: Sequence[str]) -> Case:
         program, roots = lazy.bench.nacre.words[0], f"{lazy.folder}/{self.name}-{kind.replace(', ', '-')}"
@@ -110,60 +119,55 @@ class LazyRun(Scenario):
             current[:] = [program, "--root", f"{roots}{number}"]
             return self._words(current, *more, image)
 
-        return self._until(Case(f"nacre, {kind}", (), before=before), lambda: current, {})
+        return self._case(f"nacre, {kind}", before)
 
     def _docker(self, bench: Bench, image: str) -> Case:
         assert bench.docker  # or skipped here
-        current: list[str] = []
-
-        def before(_number: int) -> list[str]:
-            current[:] = bench.fresh_docker().words
-            return self._words(current, image)
-
-        case = Case("docker", (), bench.docker.env, before=before, most=self.peers_most)
-        return self._until(case, lambda: current, bench.docker.env)
+        env = bench.docker.env
+        return self._case("docker", lambda _: self._words(bench.fresh_docker().words, image), env)
 
     def _podman(self, lazy: _Lazy, image: str) -> Case:
-        peer, current = lazy.bench.podman, list[str]()
+        peer = lazy.bench.podman
 
         def before(number: int) -> list[str]:
             place = f"{lazy.folder}/{self.name}-podman{number}"
-            current[:] = [peer.words[0], "--root", f"{place}/root", "--runroot", f"{place}/run"]
-            return self._words(current, "--tls-verify=false", image)
+            engine = [peer.words[0], "--root", f"{place}/root", "--runroot", f"{place}/run"]
+            return self._words(engine, "--tls-verify=false", image)
 
-        case = Case("podman", (), peer.env, before=before, most=self.peers_most)
-        return self._until(case, lambda: current, peer.env)
+        return self._case("podman", before, peer.env)
+
+    def _case(
+        self, name: str, before: Callable[[int], Sequence[str]], env: Mapping[str, str] | None = None
+    ) -> Case:
+        until = (lambda pid: _answers(pid, self._port)) if self._serves else None
+        most = 1000 if env is None else self.peers_most
+        return Case(name, (), env or {}, before=before, until=until, most=most)
 
     def _words(self, engine: Sequence[str], *more: str) -> list[str]:
         network = "host" if self._serves else "none"
-        words = [*engine, "run", "--rm", "--name", _NAME, "--network", network, *more]
-        return [*words, *self._program, *self._address()]
-
-    def _until(self, case: Case, engine: Callable[[], Sequence[str]], env: dict[str, str]) -> Case:
-        if not self._serves:
-            return case
-
-        def end() -> None:
-            words = [*engine(), "rm", "-f", _NAME]
-            subprocess.run(words, env={**os.environ, **env}, capture_output=True, check=False)
-
-        return replace(case, until=lambda pid: _answers(pid, self._port), after=end)
+        return [
+            *engine, "run", "--rm", "--network", network, *more, *self._program, *self._arguments()
+        ]  # fmt: skip
 
 
 def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    """None of those that the kernel gives to who connects: trying to reach it could reach itself."""
+    while True:
+        with suppress(OSError), socket.create_server(("127.0.0.1", randrange(20_000, 30_000))) as server:
+            return int(server.getsockname()[1])
 
 
 def _answers(pid: int, port: int) -> None:
     """Until there is an HTTP 200. Raises Skip when the process has ended, or after ten minutes."""
+    _wait_for_answer(port, lambda: bool(os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)))
+
+
+def _wait_for_answer(port: int, over: Callable[[], bool]) -> None:
     deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline:
-        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-            break
+    while time.monotonic() < deadline and not over():
         try:
             with socket.create_connection(("127.0.0.1", port), 60) as client:
-                client.sendall(b"GET /etc/hostname HTTP/1.0\r\n\r\n")
+                client.sendall(b"GET /etc/os-release HTTP/1.0\r\n\r\n")
                 if b" 200 " in client.recv(64):
                     return
         except OSError:
@@ -172,15 +176,15 @@ def _answers(pid: int, port: int) -> None:
 
 
 _PRINT, _NUMPY = ("python3", "-c", "print(1)"), ("python3", "-c", "import numpy")
-_ALL, _WEB = ("python3", "-c", _READ), ("python3", "-m", "http.server")
+_ALL, _WEB = ("python3", "-c", _READ), ("python3", "-c", _SERVE)
 
 SCENARIOS: tuple[Scenario, ...] = (
     LazyRun("run-lazy", "run python3 -c 'print(1)'", _PRINT),
     LazyRun("run-lazy-numpy", "run python3 -c 'import numpy'", _NUMPY),
-    LazyRun("run-lazy-web", "first HTTP 200 of python3 -m http.server", _WEB, port=True),
+    LazyRun("run-lazy-web", "first HTTP 200 of Python's http.server", _WEB, port=True),
     LazyRun("run-lazy-all", "run a program that reads every file", _ALL),
     LazyRun("run-lazy-here", "run python3 -c 'print(1)'", _PRINT, far=False),
     LazyRun("run-lazy-numpy-here", "run python3 -c 'import numpy'", _NUMPY, far=False),
-    LazyRun("run-lazy-web-here", "first HTTP 200 of python3 -m http.server", _WEB, far=False, port=True),
+    LazyRun("run-lazy-web-here", "first HTTP 200 of Python's http.server", _WEB, far=False, port=True),
     LazyRun("run-lazy-all-here", "run a program that reads every file", _ALL, far=False),
 )
