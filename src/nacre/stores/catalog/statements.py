@@ -30,17 +30,16 @@ TAGS = """
     SELECT tag FROM tags WHERE repository = (SELECT id FROM repositories WHERE name = ?1)
     AND lower(tag) >= lower(?2) AND (lower(tag), tag) > (lower(?2), ?2) ORDER BY lower(tag), tag LIMIT ?3"""
 REFERRERS = """
-    SELECT m.digest, m.media_type, m.size, m.artifact_type, m.annotations FROM repositories r
-    JOIN manifests m ON m.repository = r.id
-    WHERE r.name = ?1 AND m.subject = ?2 AND m.digest > ?3 AND (?4 = '' OR m.artifact_type = ?4)
-    ORDER BY m.digest LIMIT ?5"""
+    SELECT digest, media_type, size, artifact_type, annotations FROM manifests
+    WHERE repository = (SELECT id FROM repositories WHERE name = ?1) AND subject = ?2 AND subject != ''
+    AND digest > ?3 AND (?4 = '' OR artifact_type = ?4) ORDER BY digest LIMIT ?5"""
 PART_SIZE = """
     SELECT size FROM blobs WHERE repository = ?1 AND digest = ?2
     UNION ALL SELECT size FROM manifests WHERE repository = ?1 AND digest = ?2"""
 CHILDREN = """
     SELECT p.digest FROM parts p JOIN manifests m ON m.repository = p.repository AND m.digest = p.digest
     WHERE p.repository = ? AND p.manifest = ?"""
-REFERRING = "SELECT digest FROM manifests WHERE repository = ? AND subject = ?"
+REFERRING = "SELECT digest FROM manifests WHERE repository = ? AND subject = ? AND subject != ''"
 COPY = "SELECT 1 FROM cached WHERE repository = ?"
 NEEDED_BY = "SELECT manifest FROM parts WHERE repository = ? AND digest = ? LIMIT 1"
 TAGGED = "SELECT digest FROM tags WHERE repository = ? AND tag = ?"
