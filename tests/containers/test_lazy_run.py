@@ -36,8 +36,10 @@ def server(nacre: Any, tmp_path: Path) -> Iterator[HoldingProxy]:
         process.communicate(timeout=60)
 
 
-@pytest.fixture
-def image(nacre: Any, server: HoldingProxy, busybox_tar: bytes, tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(params=["zstd:chunked", "gzip and an index"])
+def image(
+    nacre: Any, server: HoldingProxy, busybox_tar: bytes, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[str]:
     """The name of the image, of which the store of `nacre` has nothing."""
     needs_root()
     out = io.BytesIO(busybox_tar)
@@ -49,12 +51,14 @@ def image(nacre: Any, server: HoldingProxy, busybox_tar: bytes, tmp_path: Path) 
     nacre("import", "--change", "ENV PATH=/bin", "-", "app:1", input=out.getvalue())
     direct = f"{server.registry}/app:1"
     nacre("tag", "app:1", direct)
-    nacre("push", "-q", "--compression", "zstd:chunked", direct)
-    nacre.root = tmp_path / "other"
     nacre.env["NACRE_LAYER_BLOBS"] = "auto"
     lazy = json.loads(nacre("info", "--format", "json").out)["Lazy"]
     if lazy != "yes":
         pytest.skip(lazy)
+    nacre("push", "-q", "--compression", request.param.partition(" ")[0], direct)
+    if "index" in request.param:
+        nacre("optimize", "--network", "none", direct, "true")
+    nacre.root = tmp_path / "other"
     yield f"{server.address}/app:1"
     for name in os.listdir(nacre.root / "shared"):  # whose registry is gone: they would go on trying
         if ".fill." in name:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
-from imagekit import ListsReferrers, Registry
+import gzip
+import io
+import os
 
-from nacre.grammars.sideindex import ARTIFACT, INDEX, MAX_BLOB, PROFILE
-from nacre.images.arrows.sideindexes import attach, attached
-from nacre.words.oci import OCI_CONFIG, OCI_MANIFEST, Descriptor, Manifest
+import pytest
+from imagekit import ListsReferrers, Registry, make_tar
+
+from nacre.grammars.chunked.estargz import DIGEST
+from nacre.grammars.sideindex import ARTIFACT, INDEX, LAYER, MAX_BLOB, PROFILE, LayerIndex
+from nacre.images.arrows.sideindexes import attach, attached, make_indexes
+from nacre.words.digest import Digest
+from nacre.words.oci import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor, Manifest
 from nacre.words.reference import Reference
 
 NAME = Reference.parse("registry.test/app:1")
@@ -48,6 +54,21 @@ def test_the_newest_comes_first(registry: WithReferrers, image: Descriptor) -> N
         attach(registry, image, [each], f"{year}-01-01T00:00:00Z")
     found = [one.digest for one in attached(registry, NAME, image.digest)]
     assert found == [blobs[number][0].digest for number in (1, 2, 0)]
+
+
+def test_each_layer_that_needs_one_gets_one_index() -> None:
+    large, small = make_tar({"file": os.urandom(300_000)}), make_tar({"file": b"content"})
+    blobs = {Digest.of(data): (data, tar) for tar in (large, small) for data in (gzip.compress(tar), tar)}
+    layers = [(Descriptor.of(data, OCI_LAYER_GZIP), Digest.of(tar)) for data, tar in blobs.values()]
+    chunked = layers[0][0].replace(annotations=((DIGEST, str(layers[0][1])),)), layers[0][1]
+    made = make_indexes([*layers, layers[0]], lambda layer: io.BytesIO(blobs[layer.digest][0]))
+    assert [dict(one.annotations)[LAYER] for one, _ in made] == [layer.digest for layer, _ in layers[:2]]
+    assert all(
+        LayerIndex.decode(data).is_of(*layer) for layer, (_, data) in zip(layers[:2], made, strict=True)
+    )
+    there = [one for one, _ in made[:1]]
+    again = make_indexes([chunked, *layers], lambda layer: io.BytesIO(blobs[layer.digest][0]), there)
+    assert [data for _, data in again] == [made[1][1]]
 
 
 def test_not_too_many_are_read(registry: WithReferrers, image: Descriptor) -> None:

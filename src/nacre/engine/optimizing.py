@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..services.containers.service import CreateRequest
     from ..stores.store import Store
     from ..words.digest import Digest
-    from ..words.oci import Descriptor
+    from ..words.oci import Descriptor, Manifest
     from ..words.reference import Reference
     from .wiring import Wiring
 
@@ -58,23 +58,32 @@ def attach(
 ) -> Digest:
     """Put a profile beside the image that the reference names in its registry; the digest of what is new.
 
-    Nothing of the image is changed. Raises NotFound, Conflict for another image than the one here,
-    RegistryError.
+    Layers that have no table of contents get an index, unless there is one. Nothing of the image is changed.
+    Raises NotFound, Conflict for another image than the one here, RegistryError.
     """
     from ..grammars.sideindex import PROFILE
-    from ..images.arrows.sideindexes import attach
+    from ..images.arrows.sideindexes import attach, attached, make_indexes
+    from ..images.layers.compressed import CompressedForms
     from ..words.oci import Descriptor
+    from .transfers import repository
 
-    blobs = []
+    sink = engine.client.repository(reference)
+    descriptor, manifest = _there(engine, image, reference)
+    layers = [*zip(manifest.layers, image.diff_ids, strict=True)]
+    forms = CompressedForms(engine.store, lambda name: repository(engine, name))
+    blobs = make_indexes(layers, forms.open, attached(sink, reference, descriptor.digest))
     if profile is not None:
         data = profile.encode()
         blobs.append((Descriptor.of(data, PROFILE), data))
-    sink = engine.client.repository(reference)
-    return attach(sink, subject(engine, image, reference), blobs, created)
+    return attach(sink, descriptor, blobs, created)
 
 
 def subject(engine: Wiring, image: Image, reference: Reference) -> Descriptor:
     """The manifest of an image where a registry has it, whatever its layers are compressed by there."""
+    return _there(engine, image, reference)[0]
+
+
+def _there(engine: Wiring, image: Image, reference: Reference) -> tuple[Descriptor, Manifest]:
     from ..images.arrows.pull import choose
 
     source = engine.client.repository(reference)
@@ -92,4 +101,4 @@ def subject(engine: Wiring, image: Image, reference: Reference) -> Descriptor:
             f"{reference} is another image than the one here",
             hint="push or pull it, so that both are the same",
         )
-    return descriptor
+    return descriptor, found

@@ -9,27 +9,33 @@ repository: what that means is for the reader to decide.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from io import BytesIO
 
+from ...grammars.chunked.forms import has_table
 from ...grammars.sideindex import ARTIFACT, INDEX, MAX_BLOB, PROFILE
 from ...ground.work.threads import in_parallel
-from ...words.errors import NacreError
+from ...words.errors import NacreError, Unsupported
 from ...words.oci import OCI_EMPTY, OCI_MANIFEST, Descriptor, Manifest, parse_document
+from ..layers.checkpoints import make_index
+from ..layers.partial import LEAST
+from ..layers.spans import candidates
 from ..model.source import Referring
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from threading import Event
 
     from ...words.digest import Digest
     from ...words.reference import Reference
-    from ..model.source import Sink, Source
+    from ..model.source import Content, Sink, Source
 
 _CREATED = "org.opencontainers.image.created"
 _EMPTY = b"{}"
 _MOST = 8
 _AT_ONCE = 8
+_MAKERS = 2
 
 
 def attach(
@@ -56,6 +62,32 @@ def attach(
     artifact = Descriptor.of(data, OCI_MANIFEST)
     sink.put_manifest(artifact.digest, data, OCI_MANIFEST)
     return artifact.digest
+
+
+def make_indexes(
+    layers: Sequence[tuple[Descriptor, Digest]], opener: Callable[[Descriptor], Content],
+    there: Sequence[Descriptor] = (),
+) -> list[tuple[Descriptor, bytes]]:  # fmt: skip
+    """Indexes of layers that have no table and can be lazy, each given with its diff id; to be attached.
+
+    `opener` gives a layer in its compressed form, which is read once. `there` are indexes that
+    are attached already. Raises what `opener` raises, InvalidArchive, DigestMismatch.
+    """
+    made: dict[int, tuple[Descriptor, bytes]] = {}
+
+    def make(number: int, _stop: Event) -> None:
+        layer, diff_id = layers[number]
+        with suppress(Unsupported), opener(layer) as content:
+            made[number] = make_index(content, layer, diff_id)
+
+    known: set[Digest] = set()
+    wanted: list[int] = []
+    for number, (layer, _) in enumerate(layers):
+        if layer.digest not in known and layer.size >= LEAST and not candidates(layer, there):
+            known.add(layer.digest)
+            wanted += [] if has_table(layer) else [number]
+    in_parallel(make, wanted, _MAKERS)
+    return [made[number] for number in sorted(made)]
 
 
 def attached(source: Source, reference: Reference, digest: Digest) -> list[Descriptor]:
