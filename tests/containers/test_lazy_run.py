@@ -18,6 +18,8 @@ import pytest
 from holdingproxy import HoldingProxy, holding
 from machine import needs_root
 
+from nacre.grammars.accessprofile import AccessProfile
+
 FILES = {f"data/f{number:02}": random.Random(number).randbytes(1 << 19) for number in range(24)}
 LAST = "/data/f20"
 
@@ -157,6 +159,20 @@ def test_what_a_profile_names_is_fetched_before_it_is_read(
     assert max(server.begins) > 10 << 20
     server.gate.set()
     assert process.communicate(timeout=60)[0] == b"hello\n"
+
+
+def test_what_was_read_meanwhile_can_be_pushed(nacre: Any, server: HoldingProxy, image: str) -> None:
+    process = run(nacre, image, "cat", LAST)
+    server.wait_held()
+    assert f"nothing was recorded of {image}" in nacre("optimize", "--recorded", image, check=False).err
+    server.gate.set()
+    assert process.communicate(timeout=60)[0] == FILES[LAST[1:]]
+    deadline = time.monotonic() + 60
+    while nacre("optimize", "--recorded", "-o", "profile.json", image, check=False).code:
+        assert time.monotonic() < deadline
+    profile = AccessProfile.parse((nacre.folder / "profile.json").read_bytes())
+    assert profile.size >= 1 << 19
+    assert "runs no command" in nacre("optimize", "--recorded", image, "true", check=False).err
 
 
 def test_what_cannot_be_had_is_an_error(nacre: Any, server: HoldingProxy, image: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..words.errors import StoreError, UsageError
+from ..words.errors import NotFound, StoreError, UsageError
 from ..words.reference import Reference
 from .import_ import created
 from .options import Command, flag, many, text
@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..engine.optimizing import RecordedReads
     from ..engine.options import ContainerOptions
+    from ..grammars.accessprofile import AccessProfile
     from .context import Context
     from .options import Args
 
@@ -25,16 +26,34 @@ def run(context: Context, args: Args) -> int:
     reference = Reference.parse(image)
     if reference.digest is not None:
         raise UsageError("cannot push beside a digest reference", hint="name a tag")
+    if args.recorded:
+        return _keep(context, args, image, _known(context, image, command))
     done = _recorded(context, args, image, command[command[:1] == ["--"] :])
     if done.exit_code and not done.stopped and done.exit_code not in _ENDED_BY_USER:
         context.warn(f"The command ended with exit code {done.exit_code}: nothing is kept of what it read")
         return done.exit_code
-    _say(context, done)
+    return _keep(context, args, image, done.profile)
+
+
+def _known(context: Context, image: str, command: list[str]) -> AccessProfile:
+    """What was read while the image came lazily."""
+    if command:
+        raise UsageError("--recorded runs no command")
+    profile = context.engine.registries.recorded(image)
+    if profile is None:
+        raise NotFound(
+            f"nothing was recorded of {image}",
+            hint=f"run it while it comes lazily, or record a command with: nacre optimize {image} -- COMMAND",
+        )
+    return profile
+
+
+def _keep(context: Context, args: Args, image: str, profile: AccessProfile) -> int:
+    _say(context, profile)
     if args.output:
-        _write(args.output, done.profile.encode())
+        _write(args.output, profile.encode())
         return 0
-    digest = context.engine.registries.optimize(image, done.profile, created=created(context))
-    context.print(str(digest))
+    context.print(str(context.engine.registries.optimize(image, profile, created=created(context))))
     return 0
 
 
@@ -62,10 +81,9 @@ def _options(context: Context, args: Args) -> ContainerOptions:
     )  # fmt: skip
 
 
-def _say(context: Context, done: RecordedReads) -> None:
+def _say(context: Context, profile: AccessProfile) -> None:
     from .output import human_size
 
-    profile = done.profile
     context.warn(
         f"Read {human_size(profile.size)} in {len(profile.reads)} parts of {len(profile.layers)} layers"
     )
@@ -97,6 +115,7 @@ COMMAND = Command(
         many("--network", "Network: default, bridge, host, none or one of yours", kind="network"),
         text("-o, --output", "Write the profile to a file instead of pushing it"),
         many("-p, --publish", "Publish a container's port(s) to the host", kind="publish"),
+        flag("--recorded", "Run nothing: take what containers read while the image came lazily"),
         many("--tmpfs", "Mount a tmpfs directory"),
         text("-u, --user", "Username or UID (format: <name|uid>[:<group|gid>])"),
         many("-v, --volume", "Bind mount a volume (SOURCE:/PATH[:ro]), or create an anonymous one (/PATH)"),

@@ -24,6 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..grammars.accessprofile import AccessProfile
     from ..ground.fork import ChildReport
     from ..images.arrows.pull import LazyPull
     from ..images.layers.lazy import LazyLayer
@@ -116,7 +117,9 @@ class _FillerProcess:
 
         with suppress(ContentError):  # a tree that is not what its image says is gone, and will be no other
             pulled = self._pulled
-            Filler(pulled.layers, source, self._complete, self._wanted, pulled.profile).run()
+            filler = Filler(pulled.layers, source, self._complete, self._wanted, pulled.profile)
+            filler.run()
+            self._keep(filler.profile)
 
     def _complete(self, layer: LazyLayer) -> None:
         """With a store opened anew: that of the parent must not be used on this side."""
@@ -130,6 +133,14 @@ class _FillerProcess:
             except DigestMismatch:
                 kill_users(Containers(fresh), layer.tree.folder)
                 raise
+
+    def _keep(self, profile: AccessProfile) -> None:
+        """What was read meanwhile, for `nacre optimize --recorded`."""
+        store, own = self._store, {layer.tree.diff_id for layer in self._pulled.layers}
+        topmost = [diff_id for diff_id in self._pulled.result.image.diff_ids if diff_id in own][-1]
+        if profile.reads:
+            with type(store).open(store.root, driver="erofs", create=False) as fresh:
+                fresh.trees.keep_reads(topmost, profile.encode())
 
     def _wanted(self, layer: LazyLayer, seconds: float) -> bool:
         return layer.tree.is_here and (seconds < _PATIENCE or has_lazy(self._store.root))

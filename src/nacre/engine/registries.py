@@ -128,6 +128,18 @@ class Registries:
         """The absolute path of the one that is meant."""
         return os.path.abspath(folder or self.folder)
 
+    def recorded(self, name: str) -> AccessProfile | None:
+        """What containers read of an image while it came lazily, None where that is not known.
+
+        Raises NotFound, ContentError.
+        """
+        from ..grammars.accessprofile import MOST_BYTES, AccessProfile
+        from ..images.model.image import find
+
+        store = self._engine.store
+        data = store.trees.reads(find(store, name).diff_ids, MOST_BYTES)
+        return AccessProfile.parse(data) if data else None
+
     def optimize(self, name: str, profile: AccessProfile | None = None, *, created: str = "") -> Digest:
         """Put beside an image in its registry what makes it start lazily faster; the image is not changed.
 

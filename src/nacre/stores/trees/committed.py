@@ -118,6 +118,26 @@ class Trees:
 
         return RecordedMount(self._catalog.root, mount, tuple(self._catalog.stack(layers)))
 
+    def keep_reads(self, layer: Digest, data: bytes) -> None:
+        """Keep what was read of an image with its topmost layer that came lazily, if that is here still."""
+        from ...ground.files import surely, write_atomic
+        from .files import READS
+
+        surely(write_atomic, f"{self._catalog.folder(layer)}/{READS}", data, 0o600)
+
+    def reads(self, layers: Sequence[Digest], most: int) -> bytes:
+        """What was kept with the topmost of the layers that has it, b"" for nothing or more than `most`."""
+        from .files import READS
+
+        for layer in reversed(layers):
+            try:
+                with open(f"{self._catalog.folder(layer)}/{READS}", "rb") as file:
+                    data = file.read(most + 1)
+                return data if len(data) <= most else b""
+            except OSError:
+                continue
+        return b""
+
     def tar(self, diff_id: Digest) -> BinaryIO:
         """The layer's tar, bit for bit; the caller closes it and verifies what it reads against the diff id.
 

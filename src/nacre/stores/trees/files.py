@@ -11,6 +11,7 @@ sparse         contents of sparse files
 cuts, lent-00  what is left out of it because the store has it elsewhere, and links to where (dedup)
 
 lazy           only while contents of the tar are still missing (lazy.py): how far it is
+reads          what was read of the layers of an image that came lazily, in that of the topmost: a profile
 
 opaque         only where the layer hides everything beneath it
 implied        only where the layer needs folders that it does not describe
@@ -22,7 +23,7 @@ import os
 
 FS, SKELETON, OWNERS, MARKS, OPAQUE, IMPLIED = "fs", "skeleton", "owners", "marks", "opaque", "implied"
 TAR, INDEX, SPARSE, CUTS, LENT = "layer.tar", "index.erofs", "sparse", "cuts", "lent-"
-LAZY, NOTE = "lazy", 200
+LAZY, NOTE, READS = "lazy", 200, "reads"
 
 
 def lent(number: int) -> str:
