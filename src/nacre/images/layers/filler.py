@@ -215,11 +215,22 @@ class Filler:
             thread.start()
         try:
             self._serve()
+        except BaseException:
+            self._give_up()
+            raise
         finally:
             for thread in threads:
                 thread.join()
             os.close(self._wake)
         raise_first(self._failures)
+
+    def _give_up(self) -> None:
+        """Another filler takes the place of this one; who waits goes on waiting for that."""
+        with self._lock:
+            for work in self._works:
+                work.ended = True
+            self._ready.notify_all()
+            self._spare.notify_all()
 
     # the main thread: who reads what
 
