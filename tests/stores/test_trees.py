@@ -168,7 +168,7 @@ def test_full_disk(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("nacre.ground.extract.extract", full)
-    monkeypatch.setattr("nacre.stores.trees.forms.indexing.write_all", full)
+    monkeypatch.setattr("nacre.stores.trees.forms.indexing.write_at", full)
     with pytest.raises(StoreError, match="no space left on device"):
         ingest(kit, file("f", b"1"))
     assert tidy(kit)
