@@ -61,12 +61,12 @@ class Inodes:
         return len(self.mode)
 
     def add(
-        self, mode: int, uid: int = 0, gid: int = 0, mtime_ns: int = 0, size: int = 0,
-        at: tuple[int, int] = (0, 0),
+        self, mode: int, uid: int = 0, gid: int = 0, mtime_ns: int = 0, size: int = 0, block: int = 0,
+        device: int = 0,
     ) -> int:  # fmt: skip
-        """A new inode; its number. `at`: its block and device. A folder gets its name where it is put."""
-        block, device = at
+        """A new inode; its number. A folder gets its name where it is put."""
         seconds, nanoseconds = divmod(mtime_ns, 1_000_000_000)
+        number = len(self.mode)
         self.mode.append(mode)
         self.uid.append(uid)
         self.gid.append(gid)
@@ -75,7 +75,7 @@ class Inodes:
         self.size.append(size)
         self.block.append(block)
         self.device.append(device)
-        return len(self.mode) - 1
+        return number
 
     def keep(self, text: bytes) -> int:
         """Where the target of a link is kept. Raises InvalidArchive when there is more text than can be."""
@@ -104,7 +104,7 @@ class Inodes:
     def entry(self, folder: int, name: bytes) -> int:
         """The number of a name of at most 255 bytes in a folder, new if it was not there."""
         code = (hash(name) ^ folder * 0x9E3779B1) & _LAST
-        table = self._table
+        table, size = self._table, self.size
         at = code & self._mask
         if table[at]:
             at = self._seek(code, folder, name)
@@ -116,8 +116,8 @@ class Inodes:
         self.hidden.append(0)
         self._text.append(self.keep(_LENGTHS[len(name)] + name))
         self._hash.append(code)
-        self._next.append(self.size[folder])
-        self.size[folder] = entry
+        self._next.append(size[folder])
+        size[folder] = entry
         if entry * 3 > self._mask * 2:
             self._grow()
         return entry

@@ -57,9 +57,6 @@ class LayerTree:
             if missing:
                 folder = self._parents(folder, missing)
                 self._places.remember(entry.path.rpartition(b"/")[0], folder)
-            self.size += entry.size
-            if verb is rules.PUT:
-                return self._put(entry, folder, name)
             return _CARRY_OUT[verb](self, entry, folder, name)
         except Refused as why:
             raise InvalidArchive(f"archive entry {show(entry.path)} {why}") from None
@@ -108,14 +105,14 @@ class LayerTree:
 
     def _put(self, entry: Entry, folder: int, name: bytes) -> int:
         inodes = self.inodes
-        if entry.kind == "file":
-            size, block = entry.size, entry.offset // BLOCK if entry.offset > 0 else 0
-            if block > NOWHERE:
-                block = NOWHERE
-            inode = inodes.add(entry.mode | _FILE, entry.uid, entry.gid, entry.mtime_ns, size, (block, 1))
+        _, kind, mode, uid, gid, mtime_ns, size, _, _, _, xattrs, offset, _ = entry
+        if kind == "file":
+            block = 0 if offset < 0 else min(offset // BLOCK, NOWHERE)
+            inode = inodes.add(mode | _FILE, uid, gid, mtime_ns, size, block, 1)
+            self.size += size
         else:
             size, inode = 0, self._special(entry)
-        if entry.xattrs:
+        if xattrs:
             self._set_xattrs(inode, kept(entry))
         place = inodes.entry(folder, name)
         if inodes.inode[place]:
@@ -132,7 +129,7 @@ class LayerTree:
             mode, size, block = stat.S_IFLNK | 0o777, len(entry.link), self.inodes.keep(entry.link)
         elif entry.kind != "fifo":
             block = device_number(entry.major, entry.minor)
-        return self.inodes.add(mode, entry.uid, entry.gid, entry.mtime_ns, size, (block, 0))
+        return self.inodes.add(mode, entry.uid, entry.gid, entry.mtime_ns, size, block)
 
     def _link(self, entry: Entry, folder: int, name: bytes) -> int:
         place = self.inodes.entry(folder, name)
@@ -190,7 +187,7 @@ class LayerTree:
         return made
 
     def _new_inode(self, marks: int, place: int = 0) -> int:
-        folder = self.inodes.add(stat.S_IFDIR | 0o755, at=(place, marks))
+        folder = self.inodes.add(stat.S_IFDIR | 0o755, block=place, device=marks)
         if marks & rules.IMPLIED:
             self._implied.append(folder)
         return folder

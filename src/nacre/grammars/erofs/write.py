@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import stat
 from array import array
+from itertools import accumulate, repeat
 from struct import Struct, pack
 
 from ...words.errors import InvalidArchive
@@ -63,10 +64,16 @@ _TYPES = (0, 5, 3, 0, 2, 0, 4, 0, 1, 0, 7, 0, 6, 0, 0, 0)
 _INLINED = 8
 """In the column `device` of a folder or link that was placed: its tail stands after the inode."""
 _PIECE = 1 << 18
-_FILE = Struct(INODE.format + CHUNK.format[1:])
+_FILE = Struct(f"{INODE.format}{CHUNK.format[1:]}24x")
+"""The inode of a file of one chunk, to the end of its last slot."""
+_FILE_SLOTS = _FILE.size // SLOT
 _ONE_CHUNK = 1 << 40
 """A content of at most so many bytes is one chunk."""
 _REMEMBERED = 4096
+_LENGTHS = frozenset(range(1, MAX_NAME + 1))
+"""Of names."""
+_ROW = 4096
+"""Plain files that are written at once."""
 
 
 def encode(root: Inode, devices: Sequence[int | None]) -> bytearray:
@@ -101,7 +108,8 @@ class _Builder:
     """Two passes: `_place` gives every inode its slot and every folder its blocks, `_write` writes them.
 
     Both go through the inodes in the order of `_order`: the names in every folder, sorted, the folders in
-    the order in which they are met, each ended by a 0.
+    the order in which they are met, each ended by a 0. Nearly all inodes are *plain* files, with a content
+    of one chunk and without attributes: as each takes the same room they are placed and written in rows.
     """
 
     def __init__(self, inodes: Inodes, devices: Sequence[int | None]) -> None:
@@ -110,22 +118,24 @@ class _Builder:
         self._inodes = inodes
         self._lengths = [-1 if length is None else -(-length // BLOCK) for length in (None, *devices)]
         """In blocks, by the numbers that the inodes have; -1 for what is not there."""
+        self._ends = [*(min(length, NOWHERE - 1) for length in self._lengths), *repeat(-1, MAX_DEVICES)]
+        """For contents, by the same numbers and those of devices that were not given."""
         there = [number for number, length in enumerate(self._lengths) if length >= 0]
         self._devices = [self._lengths[number] for number in there]
         self._slots = {number: slot for slot, number in enumerate(there, 1)}
-        self._position = SUPER + 128 + 128 * len(self._devices)
+        self._nid = (SUPER + 128 + 128 * len(self._devices)) // SLOT
+        """The next slot."""
         self.nids = array("I", bytes(4 * len(inodes)))
         self.links = array("I", bytes(4 * len(inodes)))
         self._order = array("I")
         self._count = self._blocks = 0
         self._attributes: dict[Xattrs, bytes] = {}
-        self._special = inodes.xattrs.keys() | inodes.heads.keys() if inodes.heads else inodes.xattrs.keys()
-        """Files that are not one chunk without attributes, as nearly all are."""
+        self._plain = _plain_files(inodes)
 
     def build(self, put: Put) -> None:
         """Write all of it."""
         self._place_all()
-        self._first = -(-self._position // BLOCK)
+        self._first = -(-self._nid * SLOT // BLOCK)
         if self._first + self._blocks >= NOWHERE:
             raise InvalidArchive("the layer has more files than one index can hold")
         self._metadata = _Area(put, 0)
@@ -138,30 +148,25 @@ class _Builder:
     # --- places
 
     def _place_all(self) -> None:
-        place, inode, nids, links = self._place, self._inodes.inode, self.nids, self.links
-        modes, parent, special = self._inodes.mode, self._inodes.parent, self._special
-        place(ROOT)
-        for entry in self._order:  # grows while it is walked: breadth first
-            if entry:
-                number = inode[entry]
-                if not nids[number]:
-                    if modes[number] & _FORMAT == stat.S_IFREG and number not in special:
-                        self._place_file(number)
-                    else:
-                        place(number)
-                if modes[number] & _FORMAT == stat.S_IFDIR:
-                    links[parent[entry]] += 1
-                else:
-                    links[number] += 1
+        self._place(ROOT)
+        for names in self._lists():  # breadth first: there are more of them with each folder
+            self._place_names(names, self._inodes.parent[names[0]] if names else ROOT)
 
-    def _place_file(self, number: int) -> None:
-        """One that is not special."""
-        size = self._inodes.size[number]
-        if size:
-            self._check_content(number, size)
-        nid = self.nids[number] = -(-self._position // SLOT)
-        self._position = nid * SLOT + 64 + (8 if size <= _ONE_CHUNK else 8 * _chunks(size)[1]) * (size > 0)
-        self._count += 1
+    def _place_names(self, names: array[int], folder: int) -> None:
+        inodes, nids, links, plain = self._inodes, self.nids, self.links, self._plain
+        sizes, blocks, devices, ends = inodes.size, inodes.block, inodes.device, self._ends
+        for number in map(inodes.inode.__getitem__, names):
+            if nids[number]:
+                links[number] += 1  # another name of it
+            elif not plain[number]:
+                self._place(number)
+                links[folder if inodes.is_folder(number) else number] += 1
+            else:
+                if blocks[number] - (-sizes[number] // BLOCK) > ends[devices[number]]:
+                    self._check_content(number, sizes[number])
+                nids[number], links[number] = self._nid, 1
+                self._nid += _FILE_SLOTS
+                self._count += 1
 
     def _place(self, number: int) -> None:
         inodes = self._inodes
@@ -185,20 +190,20 @@ class _Builder:
         self._count += 1
 
     def _place_inode(self, number: int, length: int) -> None:
-        nid = self.nids[number] = -(-self._position // SLOT)
-        self._position = nid * SLOT + length
+        self.nids[number] = self._nid
+        self._nid += -(-length // SLOT)
 
     def _place_data(self, number: int, head: int, size: int) -> None:
         """Inline data must not cross the block in which it begins; what cannot be inline gets blocks."""
         whole, tail = divmod(size, BLOCK)
-        start = -(-self._position // SLOT) * SLOT
-        room = BLOCK - (start + head) % BLOCK
+        start = self._nid
+        room = BLOCK - (start * SLOT + head) % BLOCK
         if tail > room:
-            start += -(-room // SLOT) * SLOT
-            room = BLOCK - (start + head) % BLOCK
+            start += -(-room // SLOT)
+            room = BLOCK - (start * SLOT + head) % BLOCK
         if 0 < tail <= room:
             self._inodes.device[number] |= _INLINED
-            self._position = start
+            self._nid = start
             self._place_inode(number, head + tail)
         else:
             self._place_inode(number, head)
@@ -244,17 +249,30 @@ class _Builder:
     # --- bytes
 
     def _write_all(self) -> None:
-        inode, nids, area, write = self._inodes.inode, self.nids, self._metadata, self._write
-        modes, special = self._inodes.mode, self._special
-        lists = self._lists()
-        write(ROOT, lists)
-        for entry in self._order:
-            number = inode[entry]
-            if entry and nids[number] * SLOT >= area.position:  # else another name of it came before
-                if modes[number] & _FORMAT == stat.S_IFREG and number not in special:
-                    self._write_file(number)
+        folders = self._lists()
+        self._write(ROOT, folders)
+        following = self.nids[ROOT] + 1
+        for names in self._lists():
+            following = self._write_names(names, folders, following)
+
+    def _write_names(self, names: array[int], folders: Iterator[array[int]], following: int) -> int:
+        """What is new in a folder. Other names of what was written before are at slots before `following`."""
+        nids, plain = self.nids, self._plain
+        start = stop = 0
+        for number in map(self._inodes.inode.__getitem__, names):
+            if (nid := nids[number]) >= following:
+                following = nid + 1
+                if number == stop and plain[number] and stop - start < _ROW:
+                    stop += 1
+                    continue
+                self._write_row(start, stop)
+                start = stop = number
+                if plain[number]:
+                    stop += 1
                 else:
-                    write(number, lists)
+                    self._write(number, folders)
+        self._write_row(start, stop)
+        return following
 
     def _lists(self) -> Iterator[array[int]]:
         """The names of one folder after the other."""
@@ -264,19 +282,17 @@ class _Builder:
             yield self._order[start:stop]
             start = stop + 1
 
-    def _write_file(self, number: int) -> None:
-        """One that is not special."""
-        inodes = self._inodes
-        size = inodes.size[number]
-        if not 0 < size <= _ONE_CHUNK:
-            self._write(number, iter(()))
+    def _write_row(self, start: int, stop: int) -> None:
+        """The plain files of these numbers, which were placed in their order."""
+        if start == stop:
             return
-        union = INDEXES | max(0, (size - 1).bit_length() - BITS)
-        self._metadata.add(self.nids[number] * SLOT, _FILE.pack(
-            CHUNKED, 0, inodes.mode[number], 0, size, union, 0, inodes.uid[number], inodes.gid[number],
-            inodes.mtime[number], inodes.nanoseconds[number], self.links[number],
-            0, self._slots[inodes.device[number]], inodes.block[number],
-        ))  # fmt: skip
+        inodes, row = self._inodes, slice(start, stop)
+        self._metadata.add(self.nids[start] * SLOT, b"".join(map(
+            _FILE.pack, repeat(CHUNKED), repeat(0), inodes.mode[row], repeat(0), inodes.size[row],
+            [INDEXES | max(0, (size - 1).bit_length() - BITS) for size in inodes.size[row]], repeat(0),
+            inodes.uid[row], inodes.gid[row], inodes.mtime[row], inodes.nanoseconds[row], self.links[row],
+            repeat(0), [self._slots[device] for device in inodes.device[row]], inodes.block[row],
+        )))  # fmt: skip
 
     def _write(self, number: int, lists: Iterator[array[int]]) -> None:
         inodes = self._inodes
@@ -324,19 +340,16 @@ class _Builder:
     def _folder(self, number: int, names: array[int], size: int, layout: int) -> bytes:
         inodes, nids, modes = self._inodes, self.nids, self._inodes.mode
         parent = ROOT if number == ROOT else inodes.parent[inodes.block[number]]
-        rest = b""
         texts = zip(inodes.texts_of(names), map(inodes.inode.__getitem__, names), strict=True)
         for page in _pages(_with_dots(texts, number, parent)):
-            offset = 12 * len(page)
-            heads, tails = [], []
-            for name, child in page:
-                heads.append(DIRENT.pack(nids[child], offset, _TYPES[modes[child] >> 12], 0))
-                tails.append(name)
-                offset += len(name)
-            data = b"".join(heads + tails)
+            texts_here, children = zip(*page, strict=True)
+            offsets = accumulate(map(len, texts_here), initial=DIRENT.size * len(page))
+            types = [_TYPES[modes[child] >> 12] for child in children]
+            heads = map(DIRENT.pack, map(nids.__getitem__, children), offsets, types, repeat(0))
             length = min(size, BLOCK)
             size -= length
-            rest = self._spill(data.ljust(length, b"\0"), length, layout if not size else PLAIN)
+            data = b"".join((*heads, *texts_here)).ljust(length, b"\0")
+            rest = self._spill(data, length, layout if not size else PLAIN)
         return rest
 
     def _write_head(self) -> None:
@@ -384,6 +397,16 @@ class _Area:
             self._put(held, start)
 
 
+def _plain_files(inodes: Inodes) -> bytearray:
+    """By the number of an inode: is it a file of one chunk, and without attributes?"""
+    found = zip(inodes.mode, inodes.size, strict=True)
+    plain = bytearray(mode & _FORMAT == stat.S_IFREG and 0 < size <= _ONE_CHUNK for mode, size in found)
+    for numbers in (inodes.xattrs, inodes.heads):
+        for number in numbers:
+            plain[number] = 0
+    return plain
+
+
 def _chunks(size: int) -> tuple[int, int]:
     """The format of a file's chunks (log2 of blocks in one) and how many it has: one, below a terabyte."""
     bits = min(31, max(0, (size - 1).bit_length() - BITS))
@@ -419,14 +442,11 @@ def _pages(names: Iterable[tuple[bytes, int]]) -> Iterator[list[tuple[bytes, int
 def _folder_size(names: Iterable[bytes]) -> int:
     """Bytes of a folder of these names, sorted, with `.` and `..`."""
     pages = used = 0
-    for name in _with_dotted(names):
-        need = 12 + len(name)
-        used += need
+    for length in map(len, _checked(_with_dotted(names))):
+        used += DIRENT.size + length
         if used > BLOCK:
             pages += 1
-            used = need
-        if b"/" in name or b"\0" in name or not 12 < need <= 12 + MAX_NAME:
-            raise InvalidArchive(f"a file name of {len(name)} bytes, {show(name)}, is not possible")
+            used = DIRENT.size + length
     return pages * BLOCK + used
 
 
@@ -434,6 +454,21 @@ def _with_dotted(names: Iterable[bytes]) -> Iterable[bytes]:
     if isinstance(names, list):
         return sorted([b".", b"..", *names])
     return (name for name, _ in _with_dots(((name, 0) for name in names), 0, 0))
+
+
+def _checked(names: Iterable[bytes]) -> Iterable[bytes]:
+    """Raises InvalidArchive for a name that no file can have."""
+    if isinstance(names, list):
+        joined, lengths = b"/".join(names), set(map(len, names))
+        if joined.count(b"/") == len(names) - 1 and not joined.count(b"\0") and lengths <= _LENGTHS:
+            return names
+    return map(_checked_name, names)
+
+
+def _checked_name(name: bytes) -> bytes:
+    if b"/" in name or b"\0" in name or not 0 < len(name) <= MAX_NAME:
+        raise InvalidArchive(f"a file name of {len(name)} bytes, {show(name)}, is not possible")
+    return name
 
 
 def _xattr_bytes(xattrs: Xattrs) -> bytes:

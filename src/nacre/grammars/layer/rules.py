@@ -127,11 +127,10 @@ class LayerRules(Generic[F]):
         Raises Refused, InvalidArchive for an entry that cannot be made.
         """
         path, kind = entry.path, entry.kind
-        if WHITEOUT_NAME in path and (decision := self._whiteout(path)):
+        if path.count(WHITEOUT_NAME) and (decision := self._whiteout(path)):
             return decision
         if kind == "file":  # most are
-            folder, missing, name = self.place(path)
-            return PUT, folder, missing, name
+            return PUT, *self.place(path)
         if kind == "dir":
             return self._dir(path)
         if kind == "char" and entry.major == entry.minor == 0 and (decision := self._device_0_0(path)):

@@ -108,9 +108,9 @@ class Cutter:
     def _is_decided(self, inode: int, offset: int, size: int) -> bool:
         """Decide about one content; False when more of it must be seen."""
         if size < SMALLEST:
-            self._tree.place(inode, OWN, (offset - self.cut) // BLOCK)
+            self._stays(inode, offset)
             return True
-        stop = offset + -(-size // BLOCK) * BLOCK
+        stop = offset + (size + BLOCK - 1) // BLOCK * BLOCK
         if stop > self.end and self._last:  # the tar ends within the padding
             self._keep(inode, offset)
         elif size > _HELD:
@@ -122,20 +122,17 @@ class Cutter:
         return True
 
     def _whole(self, inode: int, offset: int, size: int, stop: int) -> None:
-        views = self._views(offset, stop)
-        key = self._key(views, size)
+        key = self._key(offset, size)
         found = self._borrowing.find(key, (stop - offset) // BLOCK)
-        kept = self._differing(size, offset, stop, views, *found) if found else -1
+        kept = self._differing(size, offset, stop, *found) if found else -1
         if found and kept >= 0 and self._borrowing.take(found[0]):
             self._cut(inode, offset, stop, *found, kept)
         else:
             self._place(inode, offset, key)
 
-    def _differing(
-        self, size: int, offset: int, stop: int, views: list[memoryview], donor: Donor, block: int
-    ) -> int:
+    def _differing(self, size: int, offset: int, stop: int, donor: Donor, block: int) -> int:
         """How many blocks at the beginning the donor does not have: none, HEAD, or -1 for too many."""
-        if self._same(donor, block * BLOCK, views):
+        if self._same(donor, block * BLOCK, self._views(offset, stop)):
             return 0
         rest = self._views(offset + _HEAD, stop) if size >= 2 * _HEAD else []
         return HEAD if rest and self._same(donor, block * BLOCK + _HEAD, rest) else -1
@@ -145,7 +142,7 @@ class Cutter:
         if self._followed is None:
             if self.end < offset + _HELD:
                 return False
-            key = self._key(self._views(offset, offset + _HELD), size)
+            key = self._key(offset, size)
             self._followed = self._borrowing.find(key, (stop - offset) // BLOCK)
             if self._followed is None:
                 self._place(inode, offset, key)
@@ -173,12 +170,16 @@ class Cutter:
         if followed:
             self._write()
             self._copy(followed[0], followed[1] * BLOCK, self._from - offset)
-        self._tree.place(inode, OWN, (offset - self.cut) // BLOCK)
+        self._stays(inode, offset)
 
     def _place(self, inode: int, offset: int, key: bytes) -> None:
-        block = (offset - self.cut) // BLOCK
-        self._tree.place(inode, OWN, block)
-        self._borrowing.tell(key, block)
+        self._stays(inode, offset)
+        self._borrowing.tell(key, (offset - self.cut) // BLOCK)
+
+    def _stays(self, inode: int, offset: int) -> None:
+        """A content is in the tar, where its entry said unless something before it was cut."""
+        if self.cut:
+            self._tree.place(inode, OWN, (offset - self.cut) // BLOCK)
 
     def _cut(self, inode: int, offset: int, stop: int, donor: Donor, block: int, kept: int = 0) -> None:
         """Leave a content out, but for `kept` blocks of it: `donor` has it at `block`."""
@@ -202,16 +203,21 @@ class Cutter:
             at += len(view)
         return True
 
-    def _key(self, views: list[memoryview], size: int) -> bytes:
+    def _key(self, offset: int, size: int) -> bytes:
         """Of what a donor must have: not of the head, where that may be the content's own."""
-        view = views[0] if len(views) == 1 else memoryview(b"".join(views))
-        whole = min(size, _HELD)
+        stop = offset + min(size, _HELD)
         if 2 * _HEAD <= size <= _HELD:
-            view, whole = view[_HEAD:], whole - _HEAD
-        crc = self._crc(view[: min(whole, _SAMPLE)], 0)
-        if whole > _SAMPLE:
-            crc = self._crc(view[max(_SAMPLE, whole - _SAMPLE) : whole], crc)
+            offset += _HEAD
+        first = min(offset + _SAMPLE, stop)
+        crc = self._crc(self._bytes(offset, first), 0)
+        if first < stop:
+            crc = self._crc(self._bytes(max(first, stop - _SAMPLE), stop), crc)
         return KEY.pack(crc, size & _MASK)
+
+    def _bytes(self, start: int, stop: int) -> bytes:
+        """A few of the bytes held."""
+        at, data = self._chunks[-1]
+        return data[start - at : stop - at] if start >= at else b"".join(self._views(start, stop))
 
     def _views(self, start: int, stop: int) -> list[memoryview]:
         """The bytes held from `start` to `stop`."""
