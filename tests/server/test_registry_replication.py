@@ -342,6 +342,19 @@ def test_a_tag_that_moves_on_both_sides_at_once_settles(here: Site, there: Site)
     assert here.tags("app") == there.tags("app")
 
 
+def test_rules_that_feed_each_other_end(here: Site, there: Site) -> None:
+    """Each puts something before the name."""
+    forth = here.rule(there, "forth", prefix="copies")
+    back = here.rule(
+        there, "back", direction="pull", repositories=("copies/*",), strip="copies", prefix="back"
+    )
+    here.api.push_image("app", "1")
+    for _ in range(6):
+        sync(forth, back)
+        back.queue.want()
+    assert here.state.catalog.repositories("", 10) == ["app", "back/app", "back/back/app"]
+
+
 # ── faults ──
 
 

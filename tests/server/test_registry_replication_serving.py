@@ -76,7 +76,7 @@ def test_by_configuration_and_by_command(nacre: Any, tmp_path: Path, there: Any,
         until(lambda: there("HEAD", "copies/app/manifests/1").status == 200)
         added = nacre(
             "registry", "replication", "add", *words, "--registry", f"http://{there.address}", "--direction",
-            "pull", "--repository", "copies/*", "--strip", "copies", "--prefix", "back", "more",
+            "pull", "--repository", "copies/app", "--strip", "copies", "--prefix", "back", "more",
         )  # fmt: skip
         assert added.lines == ["more"]
         until(lambda: api("HEAD", "back/app/manifests/1").status == 200)

@@ -161,6 +161,13 @@ def test_names_on_both_sides() -> None:
     assert rule.wants("team/app", "1")
     for repository, tag in (("app", "1"), ("teams/app", "1"), ("team/other", "1"), ("team/app", "1-rc")):
         assert not rule.wants(repository, tag)
+    growing = RULE.replace(prefix="a/b")
+    assert [growing.wants(name) for name in ("x", "a/b/x", "a/b/a/b/x", "y/a/b/a/b")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
     assert "secret" not in repr(RULE.replace(user="me", password="secret"))
     assert RULE.replace(tags=("x",)).what != RULE.what == RULE.replace(rate=1 << 20).what
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 PUSH, PULL = "push", "pull"
 _HOUR = 3600.0
+_MOST_TIMES = 2
+"""How often the prefix may stand in a name: rules that feed each other would make names longer and longer."""
 _LEAST_INTERVAL, _LEAST_TIMEOUT, _LEAST_RATE = 10.0, 60.0, 64 << 10
 
 
@@ -65,6 +67,8 @@ class ReplicationRule(Value):
         """Is it for a repository, and for a tag there?"""
         if self.strip and not repository.startswith(f"{self.strip}/"):
             return False
+        if self.prefix and _count(self.prefix, self.renamed(repository)) > _MOST_TIMES:
+            return False
         return _matches(repository, self.repositories) and (not tag or self._wants_tag(tag))
 
     def _wants_tag(self, tag: str) -> bool:
@@ -109,6 +113,12 @@ class ReplicationRule(Value):
 
     def _wrong(self, why: str, hint: str = "") -> UsageError:
         return UsageError(f"replication {self.name[:100]}: {why}", hint=hint)
+
+
+def _count(namespace: str, name: str) -> int:
+    """How often a namespace stands in a name."""
+    wanted, parts = namespace.split("/"), name.split("/")
+    return sum(parts[start : start + len(wanted)] == wanted for start in range(len(parts)))
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
