@@ -29,6 +29,7 @@ def _serve(context: Context, args: Args) -> int:
         context.stdout.write(written(config))
         return 0
     from ..words.rules import host_and_port
+    from ..words.telemetry import TelemetryRules
 
     host, port = host_and_port(config.address)
     root = os.path.abspath(config.folder or context.engine.registries.folder)
@@ -44,7 +45,10 @@ def _serve(context: Context, args: Args) -> int:
         context.stdout.flush()
 
     log = None if config.quiet else context.warn
-    context.engine.registries.serve(host, port, root, ready, access=log, rules=config.rules)
+    context.engine.registries.serve(
+        host, port, root, ready, access=log, rules=config.rules,
+        telemetry=TelemetryRules.of(context.environment),
+    )  # fmt: skip
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ..ground.files import os_errors
-from ..words.errors import NacreError, NotFound, UsageError
+from ..words.errors import NacreError, NotFound, Unsupported, UsageError
 from ..words.reference import Reference, is_loopback, registry_name
 from ..words.rules import GarbageRules, StorageRules
 from .network import fetched, logins_of
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..images.arrows.mirroring import Outcome
     from ..images.places.place import Places
     from ..services.client.search import SearchResult
+    from ..services.server.telemetry import Telemetry
     from ..stores.backup import BackupReport
     from ..stores.garbage import Garbage
     from ..stores.importing import ImportReport
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ..words.digest import Digest
     from ..words.progress import Progress
     from ..words.rules import RegistryRules, ServingConfig
+    from ..words.telemetry import TelemetryRules
     from .accounts import RegistryAccounts
     from .importing import MirrorReport
     from .registrycontent import RegistryContent
@@ -303,12 +305,14 @@ class Registries:
     def serve(
         self, host: str, port: int, folder: str, ready: Callable[[str], object], *,
         access: Callable[[str], object] | None = None, rules: RegistryRules | None = None,
+        telemetry: TelemetryRules | None = None,
     ) -> None:  # fmt: skip
         """Serve the registry in a folder from the main thread until SIGTERM or SIGINT, then return.
 
         `ready` gets the URL as soon as connections are accepted, port 0 being any free one; `access` a line
         for each request; `rules` are the operator's. An address that other machines reach needs `rules.tls`
-        or `rules.plain_http`; without `accounts` there are no passwords. Raises Conflict, Unsupported,
+        or `rules.plain_http`; without `accounts` there are no passwords. `telemetry`: what goes to
+        OpenTelemetry, as variables of this process say. Raises Conflict, Unsupported,
         UsageError, StoreError.
         """
         from ..services.server import serve
@@ -326,14 +330,26 @@ class Registries:
         from .replication import remotes_of
         from .upstreams import upstreams_of
 
-        log, upstreams = self._engine.config.warn, upstreams_of(rules.upstreams, self._engine)
+        log = self._engine.config.warn
+        traced = _telemetry(telemetry, log) if telemetry and telemetry.is_wanted else None
+        upstreams = upstreams_of(rules.upstreams, self._engine, traced.headers if traced else None)
         posting = Posting(self._engine.config, self._engine.network)
-        outgoing = Outgoing(self._fetch, posting, remotes_of(self._engine))
+        post = traced.posting(posting) if traced else posting
+        outgoing = Outgoing(self._fetch, post, remotes_of(self._engine))
         more = {"access": access, "rules": rules, "outgoing": outgoing, "upstreams": upstreams}
-        serve(host, port, self._root(folder), ready, log=log, **more)
+        serve(host, port, self._root(folder), ready, log=log, telemetry=traced, **more)
 
     def _fetch(self, url: str, limit: int, form: Mapping[str, str] | None = None, bearer: str = "") -> bytes:
         return fetched(self._engine.client, url, limit, form, bearer)
+
+
+def _telemetry(rules: TelemetryRules, note: Callable[[str], object]) -> Telemetry:
+    try:
+        from ..services.server.telemetry import Telemetry
+    except ModuleNotFoundError as error:
+        asked = f"the variables OTEL_… ask for telemetry, which needs {error.name}"
+        raise Unsupported(asked, hint="pip install nacre-oci[telemetry]") from None
+    return Telemetry(rules, note)
 
 
 def _with_upstreams(config: ServingConfig, names: object) -> ServingConfig:

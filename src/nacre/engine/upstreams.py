@@ -11,7 +11,7 @@ from ..words.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from ..services.client import Client, Repository
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .network import NetworkSettings
     from .wiring import Config, Wiring
 
+    Trace = Callable[[], Mapping[str, str]]
+
 _KEPT = 1000
 """Repositories whose tokens are kept."""
 
@@ -30,9 +32,12 @@ _KEPT = 1000
 class RegistryUpstream:
     """An `Upstream` with a client, and so with credentials, of its own."""
 
-    def __init__(self, rules: UpstreamRules, config: Config, network: NetworkSettings, agent: str) -> None:
+    def __init__(
+        self, rules: UpstreamRules, config: Config, network: NetworkSettings, agent: str,
+        trace: Trace | None = None,
+    ) -> None:  # fmt: skip
         self.rules, self.agent = rules, agent
-        self._client = client_for(rules, config, network, agent)
+        self._client = client_for(rules, config, network, agent, trace=trace)
         self._repository = lru_cache(_KEPT)(self._open)
 
     def head(self, repository: str, tag: str) -> Descriptor | None:
@@ -70,18 +75,20 @@ class RegistryUpstream:
         return Reference(self.rules.name, repository, tag)
 
 
-def upstreams_of(rules: Iterable[UpstreamRules], engine: Wiring) -> list[RegistryUpstream]:
+def upstreams_of(
+    rules: Iterable[UpstreamRules], engine: Wiring, trace: Trace | None = None
+) -> list[RegistryUpstream]:
     """One for each, to be closed by the registry that gets them."""
     agent = f"nacre/{__version__} (registry {secrets.token_hex(8)})"
-    return [RegistryUpstream(each, engine.config, engine.network, agent) for each in rules]
+    return [RegistryUpstream(each, engine.config, engine.network, agent, trace) for each in rules]
 
 
 def client_for(
     rules: UpstreamRules, config: Config, network: NetworkSettings, agent: str, *, rate: int = 0,
-    uploads: Kept | None = None,
+    uploads: Kept | None = None, trace: Trace | None = None,
 ) -> Client:  # fmt: skip
     """A client for one registry, with its credentials, and as usual but without mirrors. `rate`: most bytes
-    per second; `uploads`: where it is kept how far uploads are.
+    per second; `uploads`: where it is kept how far uploads are; `trace`: headers of each request more.
     """
     from ..grammars.wire.auth import Credentials
     from ..services.client import Client, ClientConfig, Policy, TransportLimits
@@ -95,7 +102,7 @@ def client_for(
         settings=settings, insecure=network.insecure,
         certificates=certificates_of(network), policy=Policy(attempts=3, base=0.2, patience=1.0),
         limits=TransportLimits(connect=10.0, stall=30.0, document=60.0), guarded=True,
-        uploads=uploads or NoUploadRecords(),
+        uploads=uploads or NoUploadRecords(), trace=trace,
     )  # fmt: skip
     return Client(told)
 

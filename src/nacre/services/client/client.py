@@ -44,7 +44,7 @@ class ClientConfig:
     `certificates` gives for `host[:port]` what lies where other tools keep certificates. `uploads` keeps
     where uploads were broken off, `notice` hears of a mirror that is passed over. `guarded`: others get
     what a registry sends, so it may lead to other hosts over TLS only, and into a private network only from
-    one.
+    one. `trace` gives headers that each request has more.
     """
 
     credentials: Lookup = anonymous
@@ -61,6 +61,7 @@ class ClientConfig:
     notice: Callable[[str], object] = lambda _line: None
     ranges: Ranges | None = None
     guarded: bool = False
+    trace: Callable[[], Mapping[str, str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Client:
         self._transport = Transport(
             config.limits or _limits(settings), user_agent=config.user_agent,
             ca_file=config.ca_file or settings.ca or "", proxies=_proxies(config.proxies, settings),
-            clock=config.clock, special=self._special,
+            clock=config.clock, special=self._special, trace=config.trace,
         )  # fmt: skip
         self._hosts = Hosts(self._transport, config.insecure, config.settings, guarded=config.guarded)
         self._throttles = Throttles(config.settings)

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from ...stores.registry import RegistryStore
     from ...words.rules import RegistryRules
+    from .telemetry import Telemetry
     from .upstreams import PullThrough
     from .upstreams.model import Upstream
 
@@ -65,6 +66,7 @@ class Registry:
 
     `log` takes a line for each failure of the registry itself, `access` one for each request; both
     without newline, on the event loop. `outgoing` asks and tells others, where something has to be.
+    `telemetry` hears of each request.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Registry:
         access: Callable[[str], object] | None = None,
         outgoing: Outgoing | None = None,
         upstreams: Sequence[Upstream] = (),
+        telemetry: Telemetry | None = None,
     ) -> None:
         self.state = RegistryState(store, rules)
         self.outgoing = outgoing = outgoing or Outgoing()
@@ -100,6 +103,7 @@ class Registry:
         """Are no requests wanted any more? Then connections end with the next response."""
         self.at_end: list[Callable[[], Awaitable[object]]] = []
         """What applications still have to do when no request runs any more."""
+        self._telemetry = telemetry
         self._running: set[asyncio.Task[object]] = set()
         self.jobs = Jobs(self.state.job_locks, self._note)
         self.copies = self._pull_through(upstreams)
@@ -168,19 +172,29 @@ class Registry:
         assert task is not None
         self._running.add(task)
         try:
-            await self._serve(request, seen)
+            if self._telemetry is None:
+                await self._serve(request, seen)
+            else:
+                await self._trace(request, seen, self._telemetry)
         finally:
             self._running.discard(task)
             self._count(request, seen, time.perf_counter() - began)
 
     def _count(self, request: Request, seen: Observed, seconds: float) -> None:
-        scope = request.scope
-        body, route = scope.get("nacre.body"), scope.get(ROUTE)
-        shape = route.endpoint.value if isinstance(route, Route) else route or OTHER
-        received = body.count if body else 0
-        sent = 0 if request.method == "HEAD" else seen.size
+        shape, received, sent = _measured(request, seen)
         self.metrics.add((request.method, shape, seen.status), seconds, received, sent)
         self.log.request(request, seen, seconds)
+
+    async def _trace(self, request: Request, seen: Observed, telemetry: Telemetry) -> None:
+        with telemetry.request(request) as over:
+            began = time.perf_counter()
+            try:
+                await self._serve(request, seen)
+            finally:
+                shape, received, sent = _measured(request, seen)
+                repository = getattr(request.scope.get(ROUTE), "name", "")
+                seconds, id = time.perf_counter() - began, seen.id.decode()
+                over(shape, repository, seen.status, received, sent, seconds, id)
 
     async def _serve(self, request: Request, seen: Observed) -> None:
         try:
@@ -260,6 +274,15 @@ class Registry:
         for end in self.at_end:
             await end()
         await self.state.close()
+        if self._telemetry:
+            await asyncio.to_thread(self._telemetry.close)
+
+
+def _measured(request: Request, seen: Observed) -> tuple[str, int, int]:
+    """The shape of a request's path, and the bytes of bodies that came and went."""
+    body, route = request.scope.get("nacre.body"), request.scope.get(ROUTE)
+    shape = route.endpoint.value if isinstance(route, Route) else route or OTHER
+    return shape, body.count if body else 0, 0 if request.method == "HEAD" else seen.size
 
 
 async def _base(request: Request, route: Route) -> Response:

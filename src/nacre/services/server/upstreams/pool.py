@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from ....grammars.wire.errors import Code
@@ -47,7 +48,8 @@ class UpstreamPools:
             raise ServingRefused.by(Code.TOOMANYREQUESTS, f"too much is asked of {registry} at once")
         self._waiting[registry] = self._waiting.get(registry, 0) + 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool(registry, threads), function)
+            pool, context = self._pool(registry, threads), copy_context()
+            return await asyncio.get_running_loop().run_in_executor(pool, lambda: context.run(function))
         finally:
             self._waiting[registry] -= 1
 
