@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import random
@@ -273,3 +274,21 @@ def test_a_kernel_is_tried_where_its_version_does_not_tell(
     real, told = os.uname(), mounts.takes_detached()
     monkeypatch.setattr("os.uname", lambda: os.uname_result((*real[:2], release, *real[3:])))
     assert mounts.takes_detached() == told
+
+
+def test_who_fills_a_tree_waits_longer_for_its_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine under load may let its holder sleep; without the name the tree would not be here."""
+    index, waited = tmp_path / "index", []
+    index.touch()
+    with index.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+        def pause(seconds: float) -> None:
+            waited.append(seconds)
+            if len(waited) == 200:
+                fcntl.flock(file, fcntl.LOCK_UN)
+
+        monkeypatch.setattr(shared, "sleep", pause)
+        shared.hold_group(str(tmp_path), str(index), file.fileno())
+    assert len(waited) == 200
+    assert len(os.listdir(tmp_path / shared.FOLDER)) == 1

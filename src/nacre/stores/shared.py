@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from .store import Store
 
 FOLDER = "shared"
-_TRIES, _PAUSE = 100, 0.005
+_TRIES, _PATIENT, _PAUSE = 100, 6000, 0.005
+"""How often a lock is tried: for a mount that one can make oneself, and where nothing goes without it."""
 
 
 class Shared:
@@ -124,7 +125,7 @@ def tidy(root: str) -> None:
 
 def hold_group(root: str, index: str, group: int) -> None:
     """Write down that this process has the group of a tree and fills it. Raises OSError, StoreError."""
-    with _Lock(index):
+    with _Lock(index, _PATIENT):
         _write_down(f"{root}/{FOLDER}", _group_key(index, "fill"), group)
 
 
@@ -173,10 +174,12 @@ def _write_down(folder: str, key: str, fd: int) -> str:
 class _Held:
     """One descriptor, a duplicate of somebody's or what `make` gives, written down if that is possible."""
 
+    _tries = 0
+
     def __init__(self, folder: str, index: str, key: Callable[[], str], make: Callable[[], int]) -> None:
         self.fd, self._name, self._index = -1, "", index
         try:
-            with _Lock(index):
+            with _Lock(index, self._tries):
                 self._join(folder, key(), make)
         except (OSError, StoreError):
             if self.fd < 0:
@@ -217,6 +220,8 @@ class _Held:
 class _Group(_Held):
     """The group of a lazy tree. Raises StoreError where nobody fills that, or this cannot be written down."""
 
+    _tries = _PATIENT
+
     def __init__(self, folder: str, index: str) -> None:
         def make() -> int:
             fd = _borrow(folder, _group_key(index, "fill"))
@@ -237,16 +242,16 @@ def _gone() -> NoReturn:
 class _Lock:
     """flock(2) on a file. TimeoutError when a process that is stopped seems to hold it."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, tries: int = 0) -> None:
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self._take()
+            self._take(tries or _TRIES)
         except BaseException:
             os.close(self._fd)
             raise
 
-    def _take(self) -> None:
-        for _ in range(_TRIES):
+    def _take(self, tries: int) -> None:
+        for _ in range(tries):
             try:
                 return fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
