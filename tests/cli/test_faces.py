@@ -156,7 +156,8 @@ ENDS = {
     )
 }  # fmt: skip
 PRUNED = {"force": "it is asked on the terminal", "filter": "image_picked"}
-REGISTRY = {"root": "see accounts", "url": "see remote"}
+AT_ROOT = {"root": "see accounts"}
+REGISTRY = AT_ROOT | {"url": "see remote"}
 INSECURE = {"insecure": "Network: insecure"}
 COMMANDS_OF = {
     "attach": ("containers.attach", {
@@ -311,18 +312,18 @@ COMMANDS_OF = {
     "registry purge": ("content.purge", REGISTRY),
     "registry repo ls": ("content.repositories", REGISTRY),
     "registry repo rm": ("content.remove", REGISTRY),
-    "registry replication add": ("replication.add", REGISTRY | {
+    "registry replication add": ("replication.add", AT_ROOT | {
         "config": "see configure", "deletes": "rule", "direction": "rule", "exclude": "rule",
         "interval": "rule", "password-stdin": TERMINAL, "prefix": "rule", "rate": "rule", "referrers": "rule",
         "registry": "rule", "repository": "rule", "strip": "rule", "tag": "rule", "timeout": "rule",
         "user": "rule",
     }),
-    "registry replication ls": ("replication.states", REGISTRY | {"config": "see configure"}),
-    "registry replication rm": ("replication.remove", REGISTRY | {"config": "see configure"}),
-    "registry replication run": ("replication.run", REGISTRY | {
+    "registry replication ls": ("replication.states", AT_ROOT | {"config": "see configure"}),
+    "registry replication rm": ("replication.remove", AT_ROOT | {"config": "see configure"}),
+    "registry replication run": ("replication.run", AT_ROOT | {
         "config": "see configure", "dry-run": "see compare",
     }),
-    "registry replication status": ("replication.failures", REGISTRY | {
+    "registry replication status": ("replication.failures", AT_ROOT | {
         "config": "see configure", "last": "limit",
     }),
     "registry retention": ("content.retain", REGISTRY | {
