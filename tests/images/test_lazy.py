@@ -27,6 +27,7 @@ from nacre.grammars.codecs.pack import pack
 from nacre.grammars.codecs.stream import decompress
 from nacre.grammars.sideindex import LayerIndex
 from nacre.ground.files import install_trace
+from nacre.ground.precontent import ContentGroup
 from nacre.ground.work.budget import Budget
 from nacre.images.arrows.pull import PullResult, pull, pull_lazily
 from nacre.images.arrows.sideindexes import attach
@@ -491,6 +492,23 @@ def test_what_is_read_meanwhile_is_a_profile(store: Store, gated: Gated) -> None
         made.end()
     assert made.read.layers == (layer.tree.diff_id,)
     assert any(offset <= wanted[1] < offset + length for _, offset, length in made.read.reads)
+
+
+def test_a_filler_that_cannot_hear_ends(store: Store, gated: Gated, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that another one takes its place."""
+    gated.chunked("1", version())
+    made = Pulled(store, gated)
+
+    def broken(_content: ContentGroup) -> None:
+        raise OSError("no events")
+
+    monkeypatch.setattr(ContentGroup, "left", broken)
+    gated.gate.set()
+    filler = Filler(made.layers, gated, print, lambda *_: True)
+    with pytest.raises(OSError, match="no events"):
+        filler.run()
+    for layer in made.layers:
+        store.trees.lazy.let_go(layer.tree)
 
 
 PIECES = st.lists(st.tuples(st.integers(0, 5), st.integers(1, 9)), max_size=20)
