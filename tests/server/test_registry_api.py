@@ -291,7 +291,9 @@ class TestUpkeep:
         run = ended(ask, ask("check", {"read": True}))
         assert (run["check"]["manifests"], run["check"]["damaged"]) == (1, [])
         hexadecimal = image.digest.removeprefix("sha256:")
-        Path(serving.registry.state.store.root, "blobs", "sha256", hexadecimal).write_bytes(b"damage")
+        blob = Path(serving.registry.state.store.root, "blobs", "sha256", hexadecimal)
+        blob.unlink()  # it is read-only
+        blob.write_bytes(b"damage")
         (found,) = ended(ask, ask("check"))["check"]["damaged"]
         assert (found["repository"], found["references"], found["digest"]) == ("app", ["1"], image.digest)
 

@@ -123,7 +123,7 @@ def test_bad_input(nacre: Any, words: list[str], said: str) -> None:
 
 
 def test_who_has_not_logged_in(nacre: Any, shop: Any, tmp_path: Any) -> None:
-    nacre.env["DOCKER_CONFIG"] = str(tmp_path / "docker")
+    nacre.env["DOCKER_CONFIG"] = nacre.env["XDG_RUNTIME_DIR"] = str(tmp_path / "docker")
     place = shop.url.removeprefix("http://")
     done = nacre("registry", "user", "ls", "--url", shop.url, check=False)
     assert done.code == 1
