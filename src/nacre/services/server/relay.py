@@ -38,6 +38,8 @@ _BACKLOG = 1024
 _HANDSHAKE, _GOODBYE = 10.0, 5.0
 """Seconds that a client may take for it."""
 _AGAIN = 0.05
+_LAST_TURNS = 5
+"""Of the event loop, in which transports that are given up close their sockets."""
 _TOLD_EVERY = 60.0
 _BUFFER = 256 << 10
 _KINDS = {"DNS": "dns", "email": "email", "URI": "uri"}
@@ -108,6 +110,7 @@ class TlsRelay:
         self._connections: dict[Peer, _PipedConnection] = {}
         self._numbers, self._told = count(2), dict[str, float]()
         self._most, self._tasks = most, set[asyncio.Task[None]]()
+        self._open = set[_PipedConnection]()
         self._loop = asyncio.new_event_loop()
         self._accepting: asyncio.Task[None] | None = None
         self._thread = threading.Thread(target=self._main, name="nacre-tls", daemon=True)
@@ -160,6 +163,10 @@ class TlsRelay:
         for task in tasks:
             task.cancel()
         self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        for connection in list(self._open):
+            connection.abort()
+        for _ in range(_LAST_TURNS):
+            self._loop.run_until_complete(asyncio.sleep(0))
         self._loop.close()
 
     async def _accept(self) -> None:
@@ -178,7 +185,7 @@ class TlsRelay:
             task.add_done_callback(lambda _ended: room.release())
 
     async def _serve(self, client: socket.socket, address: tuple[str, int]) -> None:
-        connection = _PipedConnection()
+        connection = _PipedConnection(self._open)
         try:
             outside, _ = await self._loop.connect_accepted_socket(
                 lambda: connection.outer, client, ssl=self._context, ssl_handshake_timeout=_HANDSHAKE,
@@ -186,6 +193,7 @@ class TlsRelay:
             )  # fmt: skip
         except (OSError, asyncio.CancelledError) as error:
             client.close()
+            self._open.discard(connection)
             if isinstance(error, asyncio.CancelledError):
                 raise
             self._refused(error)
@@ -231,8 +239,9 @@ class TlsRelay:
 class _PipedConnection:
     """Two ends, of which each gives the other what it gets."""
 
-    def __init__(self) -> None:
-        self.ended = asyncio.Event()
+    def __init__(self, open: set[_PipedConnection]) -> None:
+        self.ended, self._open = asyncio.Event(), open
+        open.add(self)
         self.outer, self.inner = _End(self), _End(self)
         self.outer.other, self.inner.other = self.inner, self.outer
 
@@ -245,6 +254,17 @@ class _PipedConnection:
         self.outer.close()
         self.inner.close()
         self.ended.set()
+
+    def abort(self) -> None:
+        """Both ends now, whatever they have."""
+        self.outer.abort()
+        self.inner.abort()
+
+    def lost(self) -> None:
+        """One end is gone."""
+        self.close()
+        if self.outer.is_gone and self.inner.is_gone:
+            self._open.discard(self)
 
 
 class _End(asyncio.Protocol):
@@ -274,8 +294,17 @@ class _End(asyncio.Protocol):
         if self.other._transport:
             self.other._transport.resume_reading()
 
+    @property
+    def is_gone(self) -> bool:
+        return self._transport is None
+
     def connection_lost(self, _error: Exception | None) -> None:
-        self._whole.close()
+        self._transport = None
+        self._whole.lost()
+
+    def abort(self) -> None:
+        if self._transport:
+            self._transport.abort()
 
     def close(self) -> None:
         if self._transport:
