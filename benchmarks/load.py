@@ -8,6 +8,7 @@ connection asks for one, in turn; `--all` follows `Link` from page to page. Exit
 from __future__ import annotations
 
 import argparse
+import http.client
 import re
 import select
 import socket
@@ -17,7 +18,7 @@ from itertools import cycle, islice
 from urllib.parse import urlsplit
 
 _HEAD = 1 << 16
-_NEXT = re.compile(rb"\nlink: *<([^>]*)>", re.IGNORECASE)
+_NEXT = re.compile("<([^>]*)>")
 _LENGTH = re.compile(rb"\ncontent-length: *([0-9]+)", re.IGNORECASE)
 
 
@@ -103,27 +104,18 @@ def request(method: str, url: str, headers: list[str]) -> bytes:
 def pages(url: str, headers: list[str]) -> int:
     """Go through all pages of a list; how many there were. Raises Failure, OSError."""
     parts, count = urlsplit(url), 0
-    with socket.create_connection((parts.hostname or "", parts.port or 80)) as connection:
-        while url:
-            connection.sendall(request("GET", url, headers))
-            head, count = _page(connection), count + 1
-            found = _NEXT.search(head)
-            url = f"http://{parts.netloc}{found[1].decode()}" if found else ""
+    connection = http.client.HTTPConnection(parts.netloc)
+    fields = dict(line.split(": ", 1) for line in headers)
+    while url:
+        connection.request("GET", url, headers=fields)
+        answer, count = connection.getresponse(), count + 1
+        body = answer.read()
+        if answer.status != 200:
+            raise Failure(body[:200].decode("latin-1"))
+        found = _NEXT.match(answer.headers.get("Link", ""))
+        url = found[1] if found else ""
+    connection.close()
     return count
-
-
-def _page(connection: socket.socket) -> bytes:
-    """The head of an answer, whose body is taken too."""
-    data = b""
-    while (end := data.find(b"\r\n\r\n")) < 0:
-        data += connection.recv(_HEAD)
-    length = _LENGTH.search(data, 0, end)
-    if length is None or data[9:12] != b"200":
-        raise Failure(data[:200].decode("latin-1"))
-    left = int(length[1]) - (len(data) - end - 4)
-    while left:
-        left -= len(connection.recv(min(left, 1 << 20)))
-    return data[:end]
 
 
 def main() -> None:
