@@ -228,7 +228,7 @@ COMMANDS_OF = {
     "pull": ("pull", {"all-tags": "see pull_all"}),
     "push": ("push", {
         "all-tags": "see tags", "compression-format": "compression", "compression-level": "level",
-        "force-compression": "force", "format": "format",
+        "force-compression": "force", "format": "format", "lazy-index": "see registries.attach_indexes",
     }),
     "rename": ("containers.rename", {}),
     "restart": ("containers.restart", {"time": "timeout"}),

@@ -57,9 +57,8 @@ def image(
     lazy = json.loads(nacre("info", "--format", "json").out)["Lazy"]
     if lazy != "yes":
         pytest.skip(lazy)
-    nacre("push", "-q", "--compression", request.param.partition(" ")[0], direct)
-    if "index" in request.param:
-        nacre("optimize", "--network", "none", direct, "true")
+    how = () if "index" not in request.param else ("--lazy-index",)
+    nacre("push", "-q", "--compression", request.param.partition(" ")[0], *how, direct)
     nacre.root = tmp_path / "other"
     yield f"{server.address}/app:1"
     for name in os.listdir(nacre.root / "shared"):  # whose registry is gone: they would go on trying
@@ -196,3 +195,12 @@ def test_pull_comes_back_at_once_and_the_rest_comes(nacre: Any, server: HoldingP
 
 def test_lazy_goes_with_one_image(nacre: Any) -> None:
     assert "--lazy goes with one image" in nacre("pull", "--lazy", "-a", "x/app", check=False).err
+
+
+@pytest.mark.parametrize("image", ["gzip and an index"], indirect=True)
+def test_what_has_an_index_gets_no_other(nacre: Any, server: HoldingProxy, image: str) -> None:
+    server.gate.set()
+    direct = f"{server.registry}/app:1"
+    nacre("run", "--rm", direct, "true")
+    again = nacre("push", "--lazy-index", direct)
+    assert "No layer lacks an index" in again.err

@@ -33,6 +33,8 @@ def run(context: Context, args: Args) -> int:
         context.warn(f"The push refers to repository [{reference.name}]")
     for each in found:
         _push(context, each, args, form)
+        if args.lazy_index:
+            _index(context, each, args)
     if args.quiet:
         context.print(reference.name if args.all_tags else str(reference))
     return 0
@@ -94,6 +96,12 @@ def _push(context: Context, reference: Reference, args: Args, form: str) -> None
         _summary(context, result, seconds)
 
 
+def _index(context: Context, reference: Reference, args: Args) -> None:
+    count = context.engine.registries.attach_indexes(str(reference))
+    if not args.quiet:
+        context.warn(f"Attached indexes of {count} layers" if count else "No layer lacks an index")
+
+
 def _summary(context: Context, result: PushResult, seconds: float) -> None:
     from .output import human_size
 
@@ -116,6 +124,7 @@ COMMAND = Command(
         ),
         flag("--force-compression", "Recompress all layers, even those in this form"),
         text("--format", "Manifest format: docker (v2s2) or oci (default: that of the image)"),
+        flag("--lazy-index", "Attach an index to the image, so that its layers can be pulled lazily"),
         choice("--progress", "Set type of progress output", ("auto", "plain", "json"), default="auto"),
         flag("-q, --quiet", "Suppress verbose output"),
     ),

@@ -62,20 +62,40 @@ def attach(
     Raises NotFound, Conflict for another image than the one here, RegistryError.
     """
     from ..grammars.sideindex import PROFILE
-    from ..images.arrows.sideindexes import attach, attached, make_indexes
-    from ..images.layers.compressed import CompressedForms
+    from ..images.arrows.sideindexes import attach
     from ..words.oci import Descriptor
-    from .transfers import repository
 
     sink = engine.client.repository(reference)
-    descriptor, manifest = _there(engine, image, reference)
-    layers = [*zip(manifest.layers, image.diff_ids, strict=True)]
-    forms = CompressedForms(engine.store, lambda name: repository(engine, name))
-    blobs = make_indexes(layers, forms.open, attached(sink, reference, descriptor.digest))
+    descriptor, blobs = _indexes(engine, image, reference)
     if profile is not None:
         data = profile.encode()
         blobs.append((Descriptor.of(data, PROFILE), data))
     return attach(sink, descriptor, blobs, created)
+
+
+def attach_indexes(engine: Wiring, image: Image, reference: Reference) -> int:
+    """As `attach`, without a profile, and only what is missing: how many indexes that were."""
+    from ..images.arrows.sideindexes import attach
+
+    descriptor, blobs = _indexes(engine, image, reference)
+    if blobs:
+        attach(engine.client.repository(reference), descriptor, blobs)
+    return len(blobs)
+
+
+def _indexes(
+    engine: Wiring, image: Image, reference: Reference
+) -> tuple[Descriptor, list[tuple[Descriptor, bytes]]]:
+    """The manifest of the image in its registry, and the indexes that its layers lack."""
+    from ..images.arrows.sideindexes import attached, make_indexes
+    from ..images.layers.compressed import CompressedForms
+    from .transfers import repository
+
+    descriptor, manifest = _there(engine, image, reference)
+    layers = [*zip(manifest.layers, image.diff_ids, strict=True)]
+    forms = CompressedForms(engine.store, lambda name: repository(engine, name))
+    known = attached(engine.client.repository(reference), reference, descriptor.digest)
+    return descriptor, make_indexes(layers, forms.open, known)
 
 
 def subject(engine: Wiring, image: Image, reference: Reference) -> Descriptor:

@@ -155,6 +155,16 @@ class Registries:
         reference = Reference.parse(name)
         return attach(self._engine, find(self._engine.store, name), reference, profile, created)
 
+    def attach_indexes(self, name: str) -> int:
+        """Put beside an image in its registry the indexes that its layers lack to come lazily; how many.
+
+        The compressed layers are read once, from the store where it has them. Raises as `optimize`.
+        """
+        from ..images.model.image import find
+        from .optimizing import attach_indexes
+
+        return attach_indexes(self._engine, find(self._engine.store, name), Reference.parse(name))
+
     def accounts(self, folder: str = "", *, actor: str = "", database: str = "") -> RegistryAccounts:
         """People, teams, rights and tokens of the registry in a folder; "" for the usual one. `database`: as
         in `MetadataRules`.
