@@ -300,7 +300,9 @@ COMMANDS_OF = {
         "root": "folder", "quiet": TERMINAL, "repository": "see import_registry", "to": "see import_registry",
     }),
     "registry backup": ("registries.backup", {"root": "folder", "quiet": TERMINAL}),
-    "registry restore": ("registries.restore", {"root": "folder", "quiet": TERMINAL}),
+    "registry restore": ("registries.restore", {
+        "root": "folder", "quiet": TERMINAL, "config": "storage", "storage-endpoint": "storage",
+    }),
     "registry check": ("registries.check", REGISTRY | {"root": "folder", "config": "storage"}),
     "registry gc": ("registries.collect", REGISTRY | {
         "root": "folder", "gc-grace": "GarbageRules: grace", "untagged-age": "GarbageRules: untagged",

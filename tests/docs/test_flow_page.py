@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-_NAME = re.compile(r"`(nacre(?!\.db`)(?:\.\w+)+)`")
+_NAME = re.compile(r"`(nacre(?!\.db`|\.repository`|\.request\.id`)(?:\.\w+)+)`")
 _NAMES = sorted(
     {(page.name, name) for page in DOCS.glob("*.md") for name in _NAME.findall(page.read_text("utf-8"))}
 )

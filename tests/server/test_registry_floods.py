@@ -222,7 +222,7 @@ def test_other_ways_to_write_a_path(api: Any, target: str) -> None:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """A head must come within half a second."""
-    monkeypatch.setattr(listen, "_HEAD_MS", 500)
+    monkeypatch.setattr(listen, "HEAD_MS", 500)
 
 
 @pytest.mark.usefixtures("hasty")

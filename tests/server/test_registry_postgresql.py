@@ -236,7 +236,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[str]]:
 
 
 def loop_of(serving: RunningServer) -> int:
-    return serving.registry.state.store.accounts._serving
+    return serving.registry.state.store.accounts.serving
 
 
 @pytest.fixture
@@ -339,7 +339,7 @@ def test_many_names_do_not_push_out_what_holds_for_everybody(
     from nacre.stores.accounts import reading
     from nacre.stores.registry import accounts_of
 
-    monkeypatch.setattr(reading, "_MOST", 8)
+    monkeypatch.setattr(reading, "MOST", 8)
     with closing(accounts_of(str(tmp_path / "registry"))) as accounts:
         for number in range(20):
             accounts.prepare(f"nobody{number}")

@@ -105,7 +105,7 @@ def telemetry(receiver: Receiver) -> Any:
 
 
 def test_requests(receiver: Receiver, telemetry: Any, folder: str, api_of: Any) -> None:
-    with RunningServer(folder, telemetry=telemetry) as serving:
+    with RunningServer(folder, outgoing=Outgoing(telemetry=telemetry)) as serving:
         api = api_of(serving.url)
         image = api.push_image("shop/app", "1")
         api("GET", "shop/app/manifests/1", traceparent=TRACEPARENT, X_Request_Id="mine")
@@ -144,13 +144,15 @@ def test_a_trace_goes_on_at_an_upstream(
     """The registry behind this one has it too, and hears the same trace."""
     from nacre.services.server.telemetry import Telemetry
 
-    behind = RunningServer(str(tmp_path / "behind"), telemetry=Telemetry(BOTH))
+    behind = RunningServer(str(tmp_path / "behind"), outgoing=Outgoing(telemetry=Telemetry(BOTH)))
     with behind, Engine(Config(str(tmp_path / "store"))) as engine:
         api_of(behind.url).push_image("app", "1")
         rule = UpstreamRules("behind.example", behind.url)
         ways = upstreams_of([rule], engine, telemetry.headers)
         rules = RegistryRules(upstreams=(rule,))
-        with RunningServer(folder, rules=rules, upstreams=ways, telemetry=telemetry) as serving:
+        with RunningServer(
+            folder, rules=rules, upstreams=ways, outgoing=Outgoing(telemetry=telemetry)
+        ) as serving:
             answer = api_of(serving.url)("GET", "behind.example/app/manifests/1", traceparent=TRACEPARENT)
             assert answer.status == 200, answer.body
     spans = [each for each in receiver.spans if each.trace_id.hex() == TRACE]
@@ -167,8 +169,8 @@ def test_a_webhook_carries_a_trace(receiver: Receiver, telemetry: Any, folder: s
         return 204
 
     rules = RegistryRules(webhooks=(WebhookRule(name="deploy", url="https://hooks.example/"),))
-    outgoing = Outgoing(post=telemetry.posting(post))
-    with RunningServer(folder, rules=rules, outgoing=outgoing, telemetry=telemetry) as serving:
+    outgoing = Outgoing(post=telemetry.posting(post), telemetry=telemetry)
+    with RunningServer(folder, rules=rules, outgoing=outgoing) as serving:
         serving.registry.jobs.wake("webhook deploy")
         api_of(serving.url).push_image("app", "1")
         assert heard.wait(20)
@@ -186,7 +188,7 @@ def test_a_receiver_that_is_gone_holds_up_nothing(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     noted: list[str] = []
     traced = Telemetry(TelemetryRules(traces=True), noted.append)
-    with RunningServer(folder, telemetry=traced) as serving:
+    with RunningServer(folder, outgoing=Outgoing(telemetry=traced)) as serving:
         assert api_of(serving.url)("GET", "").status == 200
     assert noted
     assert all(line.startswith("warning: telemetry: ") for line in noted)
@@ -218,11 +220,12 @@ def test_another_protocol() -> None:
 def test_without_the_library(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "nacre.services.server.telemetry", raising=False)
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    rules = RegistryRules(telemetry=BOTH)
     with (
         Engine(Config(str(tmp_path))) as engine,
         pytest.raises(Unsupported, match="OTEL_… ask for telemetry, which needs opentelemetry") as caught,
     ):
-        engine.registries.serve("127.0.0.1", 0, str(tmp_path / "r"), lambda _url: None, telemetry=BOTH)
+        engine.registries.serve("127.0.0.1", 0, str(tmp_path / "r"), lambda _url: None, rules=rules)
     assert caught.value.hint == "pip install nacre-oci[telemetry]"
 
 
@@ -231,6 +234,6 @@ def test_nothing_is_loaded_unless_it_is_asked_for() -> None:
 
     code = """if True:
         import sys, nacre.services.server
-        print([name for name in sys.modules if "telemetry" in name or "google" in name])"""
+        print([name for name in sys.modules if "server.telemetry" in name or "opentelemetry" in name])"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -45,10 +45,8 @@ def _serve(context: Context, args: Args) -> int:
         context.stdout.flush()
 
     log = None if config.quiet else context.warn
-    context.engine.registries.serve(
-        host, port, root, ready, access=log, rules=config.rules,
-        telemetry=TelemetryRules.of(context.environment),
-    )  # fmt: skip
+    rules = config.rules.replace(telemetry=TelemetryRules.of(context.environment))
+    context.engine.registries.serve(host, port, root, ready, access=log, rules=rules)
     return 0
 
 

@@ -315,14 +315,12 @@ class Registries:
     def serve(
         self, host: str, port: int, folder: str, ready: Callable[[str], object], *,
         access: Callable[[str], object] | None = None, rules: RegistryRules | None = None,
-        telemetry: TelemetryRules | None = None,
     ) -> None:  # fmt: skip
         """Serve the registry in a folder from the main thread until SIGTERM or SIGINT, then return.
 
         `ready` gets the URL as soon as connections are accepted, port 0 being any free one; `access` a line
         for each request; `rules` are the operator's. An address that other machines reach needs `rules.tls`
-        or `rules.plain_http`; without `accounts` there are no passwords. `telemetry`: what goes to
-        OpenTelemetry, as variables of this process say. Raises Conflict, Unsupported,
+        or `rules.plain_http`; without `accounts` there are no passwords. Raises Conflict, Unsupported,
         UsageError, StoreError.
         """
         from ..services.server import serve
@@ -341,13 +339,13 @@ class Registries:
         from .upstreams import upstreams_of
 
         log = self._engine.config.warn
-        traced = _telemetry(telemetry, log) if telemetry and telemetry.is_wanted else None
+        traced = _telemetry(rules.telemetry, log) if rules.telemetry.is_wanted else None
         upstreams = upstreams_of(rules.upstreams, self._engine, traced.headers if traced else None)
         posting = Posting(self._engine.config, self._engine.network)
         post = traced.posting(posting) if traced else posting
-        outgoing = Outgoing(self._fetch, post, remotes_of(self._engine))
+        outgoing = Outgoing(self._fetch, post, remotes_of(self._engine), traced)
         more = {"access": access, "rules": rules, "outgoing": outgoing, "upstreams": upstreams}
-        serve(host, port, self._root(folder), ready, log=log, telemetry=traced, **more)
+        serve(host, port, self._root(folder), ready, log=log, **more)
 
     def _fetch(self, url: str, limit: int, form: Mapping[str, str] | None = None, bearer: str = "") -> bytes:
         return fetched(self._engine.client, url, limit, form, bearer)

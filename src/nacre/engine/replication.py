@@ -44,9 +44,7 @@ class ReplicationRegistry:
         known = UpstreamRules(rule.host, rule.registry, user=rule.user, password=rule.password)
         uploads = UploadFolder(Paths(os.path.abspath(engine.config.root)).uploads)
         agent = f"nacre/{__version__} (replication)"
-        self._client = client_for(
-            known, engine.config, engine.network, agent, rate=rule.rate, uploads=uploads
-        )
+        self._client = client_for(known, engine, agent, rate=rule.rate, uploads=uploads)
         self._repository = lru_cache(_KEPT)(self._open)
 
     def repository(self, name: str) -> Repository:

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from ..words.digest import Digest
     from ..words.oci import Descriptor
     from ..words.upstreams import UpstreamRules
-    from .network import NetworkSettings
-    from .wiring import Config, Wiring
+    from .wiring import Wiring
 
     Trace = Callable[[], Mapping[str, str]]
 
@@ -32,12 +31,9 @@ _KEPT = 1000
 class RegistryUpstream:
     """An `Upstream` with a client, and so with credentials, of its own."""
 
-    def __init__(
-        self, rules: UpstreamRules, config: Config, network: NetworkSettings, agent: str,
-        trace: Trace | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, rules: UpstreamRules, engine: Wiring, agent: str, trace: Trace | None = None) -> None:
         self.rules, self.agent = rules, agent
-        self._client = client_for(rules, config, network, agent, trace=trace)
+        self._client = client_for(rules, engine, agent, trace=trace)
         self._repository = lru_cache(_KEPT)(self._open)
 
     def head(self, repository: str, tag: str) -> Descriptor | None:
@@ -80,12 +76,12 @@ def upstreams_of(
 ) -> list[RegistryUpstream]:
     """One for each, to be closed by the registry that gets them."""
     agent = f"nacre/{__version__} (registry {secrets.token_hex(8)})"
-    return [RegistryUpstream(each, engine.config, engine.network, agent, trace) for each in rules]
+    return [RegistryUpstream(each, engine, agent, trace) for each in rules]
 
 
 def client_for(
-    rules: UpstreamRules, config: Config, network: NetworkSettings, agent: str, *, rate: int = 0,
-    uploads: Kept | None = None, trace: Trace | None = None,
+    rules: UpstreamRules, engine: Wiring, agent: str, *,
+    rate: int = 0, uploads: Kept | None = None, trace: Trace | None = None,
 ) -> Client:  # fmt: skip
     """A client for one registry, with its credentials, and as usual but without mirrors. `rate`: most bytes
     per second; `uploads`: where it is kept how far uploads are; `trace`: headers of each request more.
@@ -95,10 +91,11 @@ def client_for(
     from ..services.client.uploadrecords import NoUploadRecords
     from .network import certificates_of, proxies_of
 
+    network = engine.network
     settings = _settings(rules, network.settings, rate)
     known = Credentials(rules.user, rules.password) if rules.user else None
     told = ClientConfig(
-        credentials=lambda _name: known, proxies=proxies_of(config), user_agent=agent,
+        credentials=lambda _name: known, proxies=proxies_of(engine.config), user_agent=agent,
         settings=settings, insecure=network.insecure,
         certificates=certificates_of(network), policy=Policy(attempts=3, base=0.2, patience=1.0),
         limits=TransportLimits(connect=10.0, stall=30.0, document=60.0), guarded=True,

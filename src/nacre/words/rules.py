@@ -5,6 +5,7 @@ from __future__ import annotations
 from .errors import UsageError
 from .reference import is_loopback
 from .replication import ReplicationRule, check_replication
+from .telemetry import TelemetryRules
 from .upstreams import CacheRules, UpstreamRules, check_upstreams
 from .value import Value
 
@@ -390,8 +391,8 @@ class RegistryRules(Value):
     an index that is deleted takes those of its manifests that no tag and no other index names. `warning`:
     what clients should tell their users, "" for nothing. `plain_http`: addresses that other machines reach
     are served without a certificate. `stop`: how it ends. `metadata`: where names and accounts are, `storage`
-    where content is. Each of the others is what the table of its name says in the configuration
-    (`grammars.serving`).
+    where content is. `telemetry`: what goes to OpenTelemetry, which variables say. Each of the others is what
+    the table of its name says in the configuration (`grammars.serving`).
     """
 
     sparse: bool = False
@@ -416,6 +417,7 @@ class RegistryRules(Value):
     metadata: MetadataRules = MetadataRules()
     scrub: ScrubRules = ScrubRules()
     replication: tuple[ReplicationRule, ...] = ()
+    telemetry: TelemetryRules = TelemetryRules()
 
     def _check(self) -> None:
         if self.connections < 1:

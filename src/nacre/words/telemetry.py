@@ -27,7 +27,7 @@ class TelemetryRules(Value):
 
     @property
     def is_wanted(self) -> bool:
-        """Is anything sent?"""
+        """Is anything to be sent at all?"""
         return self.traces or self.metrics
 
     @classmethod

@@ -52,7 +52,7 @@ def _inode(inodes: Inodes, node: Inode) -> int:
         size, block = len(node.link), inodes.keep(node.link)
     elif kind == stat.S_IFDIR:
         block, device = 0, rules.IMPLIED if node.implied else 0
-    number = inodes.add(node.mode, node.uid, node.gid, node.mtime_ns, size, block, device)
+    number = inodes.add(node.mode, node.uid, node.gid, node.mtime_ns, size, (block, device))
     if node.xattrs:
         inodes.xattrs[number] = node.xattrs
     if node.head:

@@ -61,10 +61,10 @@ class Inodes:
         return len(self.mode)
 
     def add(
-        self, mode: int, uid: int = 0, gid: int = 0, mtime_ns: int = 0, size: int = 0, block: int = 0,
-        device: int = 0,
+        self, mode: int, uid: int = 0, gid: int = 0, mtime_ns: int = 0, size: int = 0,
+        place: tuple[int, int] = (0, 0),
     ) -> int:  # fmt: skip
-        """A new inode; its number. A folder gets its name where it is put."""
+        """A new inode; its number. `place` is block and device. A folder gets its name where it is put."""
         seconds, nanoseconds = divmod(mtime_ns, 1_000_000_000)
         number = len(self.mode)
         self.mode.append(mode)
@@ -73,8 +73,8 @@ class Inodes:
         self.mtime.append(seconds)
         self.nanoseconds.append(nanoseconds)
         self.size.append(size)
-        self.block.append(block)
-        self.device.append(device)
+        self.block.append(place[0])
+        self.device.append(place[1])
         return number
 
     def keep(self, text: bytes) -> int:

@@ -108,7 +108,7 @@ class LayerTree:
         _, kind, mode, uid, gid, mtime_ns, size, _, _, _, xattrs, offset, _ = entry
         if kind == "file":
             block = 0 if offset < 0 else min(offset // BLOCK, NOWHERE)
-            inode = inodes.add(mode | _FILE, uid, gid, mtime_ns, size, block, 1)
+            inode = inodes.add(mode | _FILE, uid, gid, mtime_ns, size, (block, 1))
             self.size += size
         else:
             size, inode = 0, self._special(entry)
@@ -129,7 +129,7 @@ class LayerTree:
             mode, size, block = stat.S_IFLNK | 0o777, len(entry.link), self.inodes.keep(entry.link)
         elif entry.kind != "fifo":
             block = device_number(entry.major, entry.minor)
-        return self.inodes.add(mode, entry.uid, entry.gid, entry.mtime_ns, size, block)
+        return self.inodes.add(mode, entry.uid, entry.gid, entry.mtime_ns, size, (block, 0))
 
     def _link(self, entry: Entry, folder: int, name: bytes) -> int:
         place = self.inodes.entry(folder, name)
@@ -187,7 +187,7 @@ class LayerTree:
         return made
 
     def _new_inode(self, marks: int, place: int = 0) -> int:
-        folder = self.inodes.add(stat.S_IFDIR | 0o755, block=place, device=marks)
+        folder = self.inodes.add(stat.S_IFDIR | 0o755, place=(place, marks))
         if marks & rules.IMPLIED:
             self._implied.append(folder)
         return folder

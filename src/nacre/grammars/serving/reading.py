@@ -195,7 +195,7 @@ def _meant(name: str, known: Iterable[str]) -> str:
     if near := difflib.get_close_matches(sought, known, 1, 0.6):
         return f"did you mean {near[0]}?"
     listed = list(known)
-    return f"there are {', '.join(listed)}" if len(listed) < 20 else ""
+    return f"there are {', '.join(listed)}" if len(listed) < 30 else ""
 
 
 def _shown(value: object) -> str:

@@ -87,14 +87,18 @@ class Client:
         settings = config.settings
         self._policy = config.policy or Policy(attempts=settings.retries or Policy().attempts)
         self._transport = Transport(
-            config.limits or _limits(settings), user_agent=config.user_agent,
+            config.limits or _limits(settings), usual=self._usual,
             ca_file=config.ca_file or settings.ca or "", proxies=_proxies(config.proxies, settings),
-            clock=config.clock, special=self._special, trace=config.trace,
+            clock=config.clock, special=self._special,
         )  # fmt: skip
         self._hosts = Hosts(self._transport, config.insecure, config.settings, guarded=config.guarded)
         self._throttles = Throttles(config.settings)
         self._ranges = config.ranges or Ranges(config.settings.ranges or DEFAULT_RANGES, config.clock)
         self._down: set[str] = set()
+
+    def _usual(self) -> dict[str, str]:
+        trace = self.config.trace
+        return {"User-Agent": self.config.user_agent, **(trace() if trace else {})}
 
     def repository(self, reference: Reference) -> Repository:
         """The repository that `reference` lies in, a `Source` and a `Sink`, mirrors asked first.

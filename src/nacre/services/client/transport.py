@@ -306,19 +306,19 @@ class Transport:
 
     `proxies` holds what the variables `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` say, by
     these names; loopback is always asked directly. `ca_file` adds to the system's authorities. `special`
-    tells from `host[:port]` what counts for that host alone. `trace` gives headers more for each request.
+    tells from `host[:port]` what counts for that host alone. `usual` gives headers that each request has.
     """
 
     def __init__(
-        self, limits: TransportLimits | None = None, *, user_agent: str = "nacre", ca_file: str = "",
+        self, limits: TransportLimits | None = None, *, ca_file: str = "",
         proxies: Mapping[str, str] | None = None, clock: Callable[[], float] = time.monotonic,
         special: Callable[[str], Special] | None = None,
-        trace: Callable[[], Mapping[str, str]] | None = None,
+        usual: Callable[[], Mapping[str, str]] = lambda: {"User-Agent": "nacre"},
     ) -> None:  # fmt: skip
-        self._trace: Callable[[], Mapping[str, str]] = trace or dict
+        self._usual = usual
         self.limits = limits or TransportLimits()
         self._special = special or (lambda _host: Special())
-        self._agent, self._ca_file, self._proxies = user_agent, ca_file, dict(proxies or {})
+        self._ca_file, self._proxies = ca_file, dict(proxies or {})
         self.clock = clock
         self._managers: dict[tuple[str, bool, bool, Special, Reach], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
@@ -381,8 +381,7 @@ class Transport:
         self._sockets = weakref.WeakSet()
 
     def _headers(self, request: Request) -> dict[str, str]:
-        headers = {"User-Agent": self._agent, "Accept-Encoding": "identity"}
-        headers |= {**request.headers, **self._trace()}
+        headers = {"Accept-Encoding": "identity", **self._usual(), **request.headers}
         if isinstance(request.body, Stream):
             headers["Content-Length"] = str(request.body.length)
         return headers

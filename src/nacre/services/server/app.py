@@ -66,7 +66,6 @@ class Registry:
 
     `log` takes a line for each failure of the registry itself, `access` one for each request; both
     without newline, on the event loop. `outgoing` asks and tells others, where something has to be.
-    `telemetry` hears of each request.
     """
 
     def __init__(
@@ -78,7 +77,6 @@ class Registry:
         access: Callable[[str], object] | None = None,
         outgoing: Outgoing | None = None,
         upstreams: Sequence[Upstream] = (),
-        telemetry: Telemetry | None = None,
     ) -> None:
         self.state = RegistryState(store, rules)
         self.outgoing = outgoing = outgoing or Outgoing()
@@ -103,7 +101,7 @@ class Registry:
         """Are no requests wanted any more? Then connections end with the next response."""
         self.at_end: list[Callable[[], Awaitable[object]]] = []
         """What applications still have to do when no request runs any more."""
-        self._telemetry = telemetry
+        self._telemetry = outgoing.telemetry
         self._running: set[asyncio.Task[object]] = set()
         self.jobs = Jobs(self.state.job_locks, self._note)
         self.copies = self._pull_through(upstreams)

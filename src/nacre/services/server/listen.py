@@ -51,7 +51,8 @@ _SHUT_AFTER = 0.2
 _BACKLOG = 1024
 _GRACE = 1.0
 _STALLED_MS = 300_000
-_HEAD_MS = 30_000
+HEAD_MS = 30_000
+"""Within which the head of a request must come."""
 _HEAD_BYTES = 64 * 1024
 
 
@@ -65,7 +66,7 @@ class _Granian(Embedded):
         super().__init__(
             target, interface=Interfaces.ASGINL, http=HTTPModes.http1, websockets=False, log_enabled=False,
             backlog=_BACKLOG, backpressure=connections,
-            http1_settings=HTTP1Settings(header_read_timeout=_HEAD_MS, max_buffer_size=_HEAD_BYTES * 8),
+            http1_settings=HTTP1Settings(header_read_timeout=HEAD_MS, max_buffer_size=_HEAD_BYTES * 8),
         )  # fmt: skip
         if tls:
             self.ssl_ctx: Any = (True, *tls, None, OLDEST, None, [], False)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from ...words.replication import ReplicationRule
     from .replication.model import RemoteRegistry
+    from .telemetry import Telemetry
 
 
 class Fetch(Protocol):
@@ -31,8 +32,11 @@ class Post(Protocol):
 
 
 class Outgoing(NamedTuple):
-    """The ways out; None where there is none. `remote` opens the other registry of a rule of replication."""
+    """The ways out; None where there is none. `remote` opens the other registry of a rule of replication;
+    `telemetry` hears of each request.
+    """
 
     fetch: Fetch | None = None
     post: Post | None = None
     remote: Callable[[ReplicationRule], RemoteRegistry] | None = None
+    telemetry: Telemetry | None = None

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Kept = dict[tuple[str, ...], object]
 
-_MOST = 4096
+MOST = 4096
 _ATTEMPTS = 5
 STALE = 1.0
 """Seconds for which an event loop may still go by what was read before a change."""
@@ -74,7 +74,8 @@ class Accounts:
         self._kept: Kept = {}
         self._former, self._former_until = dict[tuple[str, ...], object](), 0.0
         self._next: tuple[str, Kept] = ("", {})
-        self._serving = 0
+        self.serving = 0
+        """The thread whose event loop must not wait for a server."""
         self._opening = threading.Lock()
         self._administration: Administration | None = None
         try:
@@ -114,7 +115,7 @@ class Accounts:
 
     def serve(self) -> None:
         """The thread that calls this has an event loop, which must not wait for a server."""
-        self._serving = threading.get_ident() if self.is_remote else 0
+        self.serving = threading.get_ident() if self.is_remote else 0
 
     def _prepare_next(self, changes: str) -> None:
         """Before it is told that accounts have changed: read what holds for everybody."""
@@ -260,7 +261,7 @@ class Accounts:
         return base64.b64decode(rows[0][0]) if rows else None
 
     def _must_not_wait(self) -> bool:
-        return self._serving == threading.get_ident() and time.monotonic() < self._former_until
+        return self.serving == threading.get_ident() and time.monotonic() < self._former_until
 
     def _keep(self, key: tuple[str, ...], read: Callable[[], object]) -> object:
         kept, changes = self._kept, self._changes
@@ -270,7 +271,7 @@ class Accounts:
             return self._former[key]
         found = read()
         if changes == self._changes:  # else it may be what was before
-            if len(kept) >= _MOST:
+            if len(kept) >= MOST:
                 self._replace({key: kept[key] for key in _BASICS if key in kept})
                 kept = self._kept
             kept[key] = found

@@ -43,7 +43,7 @@ def place_of(root: str, url: str = "") -> str:
     """
     url = url or _known(root)[0]
     if url and os.path.exists(f"{root}/{FILE}"):
-        hint = "`nacre registry backup` it, and `nacre registry restore --database` it into a new directory"
+        hint = "`nacre registry backup` it, and restore that into a new directory with --database"
         raise Conflict(f"{root} has a database of its own, {FILE}", hint=hint)
     return url or f"{root}/{FILE}"
 

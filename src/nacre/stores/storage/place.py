@@ -35,5 +35,5 @@ def check_place(catalog: Catalog, url: str) -> None:
     if away and not url:
         raise Conflict(AWAY, hint="say in which bucket with `--storage`")
     if url and not away and catalog.read("SELECT 1 FROM blobs LIMIT 1"):
-        hint = "`nacre registry backup` it, and `nacre registry restore --storage` it into a new directory"
+        hint = "`nacre registry backup` it, and restore that into a new directory with --storage"
         raise Conflict("the content of this registry is in its folder", hint=hint)
