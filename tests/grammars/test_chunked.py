@@ -18,7 +18,7 @@ from nacre.grammars.chunked import crc64
 from nacre.grammars.chunked import write as writing
 from nacre.grammars.chunked.crc64 import Crc64
 from nacre.grammars.chunked.forms import open_layout
-from nacre.grammars.chunked.layout import Chunk, TableOfContents
+from nacre.grammars.chunked.layout import MAX_TABLE, MAX_TARSPLIT, Chunk, TableOfContents
 from nacre.grammars.chunked.tarsplit import read_tarsplit
 from nacre.grammars.chunked.toc import CHECKSUM, POSITION, TARSPLIT, ChunkedTable, Where
 from nacre.grammars.codecs.pack import pack
@@ -274,6 +274,12 @@ def test_paths_that_climb_are_looked_up_nowhere() -> None:
 def test_documents_of_another_form_are_refused(document: bytes) -> None:
     with pytest.raises(InvalidDocument):
         table_of(document)
+
+
+@pytest.mark.parametrize(("note", "most"), [(POSITION, MAX_TABLE), (TARSPLIT, MAX_TARSPLIT)])
+def test_a_table_that_would_be_endless_is_none(note: str, most: int) -> None:
+    start, size, _, *rest = NOTES[note].split(":")
+    assert layout(BLOB, {**NOTES, note: ":".join([start, size, str(most + 1), *rest])}) is None
 
 
 def test_a_table_has_the_digest_and_the_length_announced() -> None:

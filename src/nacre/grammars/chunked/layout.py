@@ -14,6 +14,8 @@ MAX_TABLE = 64 << 20
 """Most bytes of a table of contents, uncompressed. Bigger ones are not worth their memory."""
 MAX_COMPRESSED = 16 << 20
 """Most bytes of a table, or of a tar-split, as they lie in the blob."""
+MAX_TARSPLIT = 8 * MAX_TABLE
+"""Most bytes of a tar-split, uncompressed: it is read as a stream, so this bounds the work alone."""
 MAX_CHUNKS = 1_000_000
 MAX_SIZE = 1 << 40
 

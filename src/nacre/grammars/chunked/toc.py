@@ -22,6 +22,7 @@ from .layout import (
     MAX_COMPRESSED,
     MAX_SIZE,
     MAX_TABLE,
+    MAX_TARSPLIT,
     Chunk,
     File,
     checked,
@@ -72,7 +73,8 @@ def announced(descriptor: Descriptor) -> Where | None:
     fits = all(start > 0 and 0 < size <= MAX_COMPRESSED for start, size, _ in (table[:3], tarsplit))
     start, end = where.span
     apart = end - start <= 2 * MAX_COMPRESSED + 64
-    return where if fits and apart and end <= descriptor.size and table[2] <= MAX_TABLE else None
+    bounded = table[2] <= MAX_TABLE and tarsplit[2] <= MAX_TARSPLIT
+    return where if fits and apart and bounded and end <= descriptor.size else None
 
 
 def _numbers(text: str, count: int) -> tuple[int, ...]:
