@@ -10,8 +10,9 @@ from typing import Any
 from nacre.engine.replication import remotes_of
 from nacre.engine.wiring import Config, Wiring
 from nacre.services.server import RunningServer
-from nacre.services.server.replication import OwnRegistry, replicator
+from nacre.services.server.replication import replicator
 from nacre.services.server.replication.runner import Replicator
+from nacre.services.server.repository import OwnRegistry
 from nacre.words.oci import OCI_INDEX, OCI_MANIFEST
 from nacre.words.replication import ReplicationRule
 

@@ -237,7 +237,8 @@ class RegistryReplication:
         warn: Callable[[str], object],
     ) -> bool:  # fmt: skip
         """False if another process is at it."""
-        from ..services.server.replication import OwnRegistry, replicator
+        from ..services.server.replication import replicator
+        from ..services.server.repository import OwnRegistry
         from ..stores.activity import Activity
         from ..stores.garbage import Mentions
         from ..stores.joblocks import JobLocks

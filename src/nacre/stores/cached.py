@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 AT_ONCE = 50
 """Rows that one transaction removes."""
+_IS_COPY = """
+    SELECT 1 FROM cached c JOIN repositories r ON r.id = c.repository WHERE r.name = ?"""
 _HOLDERS = """
     SELECT r.name FROM blobs b JOIN cached c ON c.repository = b.repository
     JOIN repositories r ON r.id = b.repository WHERE b.digest = ? AND c.upstream = ? LIMIT ?"""
@@ -85,6 +87,10 @@ class CachedRepositories:
     def holders(self, digest: Digest, upstream: str, limit: int = 100) -> list[str]:
         """Copies of repositories of one upstream that have a blob."""
         return [str(row[0]) for row in self._catalog.listed(_HOLDERS, digest, upstream, limit)]
+
+    def is_copy(self, name: str) -> bool:
+        """Does a repository belong to an upstream?"""
+        return bool(self._catalog.listed(_IS_COPY, name))
 
     def is_ours(self, first: str) -> bool:
         """Was anything pushed to `first`, or to a repository below it?"""

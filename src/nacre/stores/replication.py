@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..words.errors import UsageError
 from ..words.replication import ReplicationRule
 from .activity import Action, Author, note
+from .cached import CachedRepositories
 from .marks import Marks
 
 if TYPE_CHECKING:
@@ -46,8 +47,6 @@ _HOLDERS = """
     WHERE b.digest = ? AND r.name != ? AND EXISTS (
         SELECT 1 FROM replication p WHERE p.rule = ? AND p.repository = r.name AND p.digest != '')
     ORDER BY r.name LIMIT ?"""
-_IS_COPY = """
-    SELECT 1 FROM cached c JOIN repositories r ON r.id = c.repository WHERE r.name = ?"""
 _SUBJECT = """
     SELECT m.subject FROM manifests m JOIN repositories r ON r.id = m.repository
     WHERE r.name = ? AND m.digest = ?"""
@@ -318,7 +317,7 @@ class ReplicationQueue:
 
     def is_copy(self, repository: str) -> bool:
         """Is it a copy that belongs to an upstream?"""
-        return bool(self._rows(_IS_COPY, repository))
+        return CachedRepositories(self._catalog).is_copy(repository)
 
     def subject(self, repository: str, digest: str) -> str:
         """Which manifest a manifest here refers to, "" if none."""

@@ -320,6 +320,19 @@ class ScrubRules(Value):
             raise UsageError("content is read at 1024 bytes per second at least")
 
 
+class LazyRules(Value):
+    """Whether images that were pushed get indexes of their layers, so that they can be pulled lazily; bytes
+    per second that are read of layers for that at most.
+    """
+
+    indexes: bool = False
+    rate: int = 64 << 20
+
+    def _check(self) -> None:
+        if self.rate < 1024:
+            raise UsageError("layers are read at 1024 bytes per second at least")
+
+
 class RetentionRule(Value):
     """Which tags stay, of repositories and tags that match the patterns (`*` and `?`), `exclude` not.
 
@@ -418,6 +431,7 @@ class RegistryRules(Value):
     scrub: ScrubRules = ScrubRules()
     replication: tuple[ReplicationRule, ...] = ()
     telemetry: TelemetryRules = TelemetryRules()
+    lazy: LazyRules = LazyRules()
 
     def _check(self) -> None:
         if self.connections < 1:

@@ -25,11 +25,13 @@ from ..model.source import Referring
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
     from threading import Event
 
+    from ...grammars.tar.entry import Reader
     from ...words.digest import Digest
     from ...words.reference import Reference
-    from ..model.source import Content, Sink, Source
+    from ..model.source import Sink, Source
 
 _CREATED = "org.opencontainers.image.created"
 _EMPTY = b"{}"
@@ -65,7 +67,8 @@ def attach(
 
 
 def make_indexes(
-    layers: Sequence[tuple[Descriptor, Digest]], opener: Callable[[Descriptor], Content],
+    layers: Sequence[tuple[Descriptor, Digest]],
+    opener: Callable[[Descriptor], AbstractContextManager[Reader]],
     there: Sequence[Descriptor] = (),
 ) -> list[tuple[Descriptor, bytes]]:  # fmt: skip
     """Indexes of layers that have no table and can be lazy, each given with its diff id; to be attached.

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from ...stores.registry import RegistryStore
     from ...words.rules import RegistryRules
+    from .indexing import LayerIndexing
     from .telemetry import Telemetry
     from .upstreams import PullThrough
     from .upstreams.model import Upstream
@@ -111,6 +112,7 @@ class Registry:
         if self.state.rules.webhooks:
             self._tell_others(outgoing, self.log.said)
         self.replication = self._replicate(outgoing)
+        self._indexing = self._index() if self.state.rules.lazy.indexes else None
 
     def _ask_ldap(self) -> None:
         from .access.signin import LdapSignIn
@@ -133,6 +135,15 @@ class Registry:
         log = self.log.said, self.log.failed
         made = ReplicationJobs(self.state, outgoing.remote, self.jobs, *log)
         self.jobs.add(made.following())
+        return made
+
+    def _index(self) -> LayerIndexing:
+        from .indexing import LayerIndexing
+        from .repository import OwnRegistry
+
+        own = OwnRegistry.of(self.state)
+        made = LayerIndexing(own, self.state.rules.lazy, self.log.said, self.log.noted)
+        self.jobs.add(made.job())
         return made
 
     def _pull_through(self, upstreams: Sequence[Upstream]) -> PullThrough | None:
@@ -264,6 +275,8 @@ class Registry:
     async def close(self) -> None:
         """End what is still running and let go of the storage."""
         self.interrupt()
+        if self._indexing:
+            self._indexing.stop()
         await self.jobs.close()
         if self.replication:
             await asyncio.to_thread(self.replication.close)

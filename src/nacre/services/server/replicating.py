@@ -107,10 +107,10 @@ class ReplicationJobs:
         yield len(rules)
 
     def _begin(self, name: str, rule: ReplicationRule) -> None:
-        from .replication import OwnRegistry, replicator, replicator_job
+        from .replication import replicator, replicator_job
+        from .repository import OwnRegistry
 
-        state = self._state
-        own = OwnRegistry(state.store, state.activity, state.mentions, state.limits)
+        own = OwnRegistry.of(self._state)
         made = self._replicators[name] = replicator(rule, own, self._remotes(rule), self._tell, self._warn)
         self._jobs.add(replicator_job(made))
 

@@ -3,7 +3,6 @@
     runner      rows of `stores.replication` ─► threads
     pushing     the record of activity ─► rows; LocalSource ─► the other registry
     pulling     lists of the other registry ─► rows; that ─► LocalSink
-    local       a repository of ours as the end of a copy (`images.arrows.copying`)
     model       what is needed of the other registry, which the engine fills
 
 Each rule has a job of its own, so that a slow registry holds up no other one; of several processes with one
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 from ....stores.replication import ReplicationQueue
 from ....words.replication import PUSH
 from ..jobs import Job
-from .model import OwnRegistry, RemoteRegistry, ReplicationPlace
+from .model import RemoteRegistry, ReplicationPlace
 from .pulling import PullComparison, Pulling
 from .pushing import PushComparison, Pushing
 from .runner import Replicator
@@ -27,11 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ....words.replication import ReplicationRule
+    from ..repository import OwnRegistry
     from .model import ReplicationLook, Sides
 
     Remotes = Callable[[ReplicationRule], RemoteRegistry]
 
-__all__ = ["OwnRegistry", "comparison", "replicator", "replicator_job"]
+__all__ = ["comparison", "replicator", "replicator_job"]
 
 _EVERY = 1.0
 

@@ -14,16 +14,14 @@ from ....words.errors import RegistryError, Unreachable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from ....stores.activity import Action, Activity
+    from ....stores.activity import Action
     from ....stores.catalog import Catalog
-    from ....stores.garbage import Mentions
-    from ....stores.registry import RegistryStore
     from ....stores.replication import ReplicationQueue, ReplicationRow
     from ....words.digest import Digest
     from ....words.oci import Descriptor
     from ....words.reference import Reference
     from ....words.replication import ReplicationRule
-    from ....words.rules import RegistryLimits
+    from ..repository import OwnRegistry
 
 COPIED, UNCHANGED, DELETED, SKIPPED = "copied", "unchanged", "deleted", "skipped"
 """What can become of a tag."""
@@ -81,15 +79,6 @@ class Sides(NamedTuple):
     catalog: Catalog
     queue: ReplicationQueue
     remote: RemoteRegistry
-
-
-class OwnRegistry(NamedTuple):
-    """What is needed of this registry."""
-
-    store: RegistryStore
-    activity: Activity
-    mentions: Mentions
-    limits: RegistryLimits
 
 
 class ReplicationPlace(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ....grammars.wire.conditions import Conditions, etag
+from ....grammars.wire.errors import Code, refusal
 from ....grammars.wire.routes import is_name, is_tag
 from ....ground.work.threads import in_parallel
 from ....images.arrows.copying import Choice, copy
@@ -13,7 +14,7 @@ from ....stores.activity import Author
 from ....stores.catalog import WriteConditions
 from ....words.digest import Digest
 from ....words.errors import InvalidName, NotFound, RegistryError, TooLarge
-from .local import LocalSink, check_ours
+from ..repository import LocalSink
 from .model import COPIED, DELETED, SKIPPED, UNCHANGED, ReplicationOutcome
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class Pulling(PullComparison):
         rule, name = self._rule, self._rule.renamed(row.repository)
         if not is_name(name):
             raise InvalidName(f"{name[:200]!r} is no name of a repository here")
-        check_ours(self._place, name)
+        self._check_ours(name)
         target = self._remote(row.repository)
         try:
             said = self._said(target, row.repository, row.reference)
@@ -151,11 +152,15 @@ class Pulling(PullComparison):
             return self._remove(row, name)
         # by digest: what the HEAD spoke of, whatever the tag means by now
         reference = self._registry.reference(row.repository, row.reference, said.digest)
-        sink = LocalSink(self._place, name, pace, said.digest)
+        sink = LocalSink(self._place.own, name, pace, self._place.author, said.digest)
         choice = Choice(all=True, exact=True, referrers=rule.referrers)
         done = copy(target, reference, sink, row.reference, choice)
         status = COPIED if done.changed or done.referrers else UNCHANGED
         return ReplicationOutcome(status, str(said.digest), done.moved)
+
+    def _check_ours(self, repository: str) -> None:
+        if self._queue.is_copy(repository):
+            raise refusal(Code.UNSUPPORTED, f"{repository} holds copies of an upstream")
 
     def note(self, row: ReplicationRow, outcome: ReplicationOutcome) -> Action | None:
         """Nothing: the push and the deletion are noted as such."""

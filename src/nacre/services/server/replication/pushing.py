@@ -10,7 +10,7 @@ from ....stores.activity import Action
 from ....words.digest import Digest
 from ....words.errors import NotFound, RegistryError, Unauthorized, Unreachable, Unsupported
 from ....words.reference import Reference
-from .local import LocalSource
+from ..repository import LocalSource
 from .model import COPIED, DELETED, SKIPPED, UNCHANGED, ReplicationOutcome
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ _AT_ONCE = 200
 _MOST_TAGS = 500
 """Tags of a repository there that are looked at before a manifest is deleted."""
 _TOLD = ("push", "tag", "restore", "delete")
+_ORIGINS = 3
+"""Repositories of the other side from which it is asked to take a blob over."""
 
 
 class PushComparison:
@@ -116,7 +118,7 @@ class Pushing(PushComparison):
             return ReplicationOutcome(SKIPPED, why="what it refers to is not there")
         choice = Choice(all=True, exact=True, referrers=self._rule.referrers)
         reference = Reference("here", row.repository, "" if by_digest else row.reference, found.digest)
-        source = LocalSource(self._place, row.repository, pace)
+        source = PushedRepository(self._place, row.repository, pace)
         done = copy(source, reference, target, row.reference, choice)
         status = COPIED if done.changed or done.referrers else UNCHANGED
         return ReplicationOutcome(status, str(found.digest), done.moved)
@@ -176,3 +178,17 @@ def _head(target: RemoteRepository, reference: Reference) -> str:
     except NotFound:
         return ""
     return str(found.digest)
+
+
+class PushedRepository(LocalSource):
+    """What a rule pushes of."""
+
+    def __init__(self, place: ReplicationPlace, name: str, pace: ReplicationPace) -> None:
+        super().__init__(place.own, name, pace)
+        self._place, self._target = place, place.remote.reference(place.rule.renamed(name))
+
+    def origins(self, digest: Digest) -> list[str]:
+        """Full names of what, at the other side, may have a blob already."""
+        rule, host = self._place.rule, self._target.registry
+        names = self._place.queue.holders(digest, self.name, _ORIGINS)
+        return [f"{host}/{rule.renamed(name)}" for name in names if rule.wants(name)]

@@ -5,41 +5,66 @@ from __future__ import annotations
 import io
 import secrets
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from ....grammars.wire.errors import Code, refusal
-from ....stores.activity import Author
-from ....stores.catalog import WriteConditions
-from ....words.digest import Digest
-from ....words.errors import NotFound, TooLarge
-from ....words.oci import DOCUMENT_TYPES, Descriptor
-from ..documents import read
+from ...stores.activity import Author
+from ...stores.catalog import WriteConditions
+from ...words.digest import Digest
+from ...words.errors import NotFound, TooLarge
+from ...words.oci import DOCUMENT_TYPES, Descriptor
+from .documents import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from ....grammars.tar.entry import Reader
-    from ....images.model.source import Content
-    from ....stores.catalog import Stored
-    from ....stores.storage import Placed, UploadWriter
-    from ....stores.storage.protocol import ContentReader
-    from ....words.reference import Reference
-    from .model import ReplicationPace, ReplicationPlace
+    from ...grammars.tar.entry import Reader
+    from ...images.model.source import Content
+    from ...stores.activity import Activity
+    from ...stores.catalog import Stored
+    from ...stores.garbage import Mentions
+    from ...stores.registry import RegistryStore
+    from ...stores.storage import Placed, UploadWriter
+    from ...stores.storage.protocol import ContentReader
+    from ...words.reference import Reference
+    from ...words.rules import RegistryLimits
+    from .state import RegistryState
 
 _PIECE = 1 << 19
 _PAGE = 500
 _MOST_REFERRERS = 10_000
-_ORIGINS = 3
-"""Repositories of the other side from which it is asked to take a blob over."""
+
+
+class OwnRegistry(NamedTuple):
+    """What is needed of this registry."""
+
+    store: RegistryStore
+    activity: Activity
+    mentions: Mentions
+    limits: RegistryLimits
+
+    @classmethod
+    def of(cls, state: RegistryState) -> OwnRegistry:
+        """Of one that is served."""
+        return cls(state.store, state.activity, state.mentions, state.limits)
+
+
+class CopyPace(Protocol):
+    """How fast a copy goes, and how long it may take."""
+
+    def check(self) -> None:
+        """Ends it, by raising, if it must end."""
+
+    def meter(self) -> Callable[[int], None]:
+        """For one stream: told of the bytes that passed, it may wait, or raise."""
 
 
 class LocalRepository:
     """What both have in common. `where` cannot be taken for a repository of another registry."""
 
-    def __init__(self, place: ReplicationPlace, name: str, pace: ReplicationPace) -> None:
-        self.place, self.name, self.pace = place, name, pace
-        self._catalog, self._storage = place.own.store.catalog, place.own.store.storage
+    def __init__(self, own: OwnRegistry, name: str, pace: CopyPace) -> None:
+        self.own, self.name, self.pace = own, name, pace
+        self._catalog, self._storage = own.store.catalog, own.store.storage
         self.where = f"here:{name}"
 
     def has(self, descriptor: Descriptor) -> bool:
@@ -51,7 +76,7 @@ class LocalRepository:
         else:
             size = self._catalog.blob(self.name, digest)
         is_here = size == descriptor.size and self._storage.locate(digest, descriptor.size) is not None
-        return is_here and self.place.own.mentions.tell(self.name, digest)
+        return is_here and self.own.mentions.tell(self.name, digest)
 
     def holds(self, target: str, descriptor: Descriptor) -> bool:
         """Does a tag name this manifest, and is that there?"""
@@ -60,11 +85,7 @@ class LocalRepository:
 
 
 class LocalSource(LocalRepository):
-    """For a push. `target` is what it is called there."""
-
-    def __init__(self, place: ReplicationPlace, name: str, pace: ReplicationPace) -> None:
-        super().__init__(place, name, pace)
-        self._target = place.remote.reference(place.rule.renamed(name))
+    """What is copied from."""
 
     def resolve(self, reference: Reference) -> tuple[Descriptor, bytes]:
         """The document under a tag or digest. Raises NotFound, DigestMismatch."""
@@ -100,19 +121,17 @@ class LocalSource(LocalRepository):
             if count > _MOST_REFERRERS:
                 raise TooLarge(f"{self.name}@{digest} has more than {_MOST_REFERRERS} referrers")
 
-    def origins(self, digest: Digest) -> list[str]:
-        """Full names of what, at the other side, may have a blob already."""
-        rule, host = self.place.rule, self._target.registry
-        names = self.place.queue.holders(digest, self.name, _ORIGINS)
-        return [f"{host}/{rule.renamed(name)}" for name in names if rule.wants(name)]
-
 
 class LocalSink(LocalRepository):
-    """For a pull of `expected`."""
+    """What is copied to. `author` is who the record of activity says did it; `expected`: what a tag is to
+    name, if that is known.
+    """
 
-    def __init__(self, place: ReplicationPlace, name: str, pace: ReplicationPace, expected: Digest) -> None:
-        super().__init__(place, name, pace)
-        self._expected = expected
+    def __init__(
+        self, own: OwnRegistry, name: str, pace: CopyPace, author: str, expected: Digest | None = None
+    ) -> None:
+        super().__init__(own, name, pace)
+        self._author, self._expected = author, expected
 
     def mount(self, descriptor: Descriptor, repositories: Sequence[str]) -> str | None:
         """Never: the other side cannot tell who may read what here."""
@@ -121,9 +140,9 @@ class LocalSink(LocalRepository):
     def put(self, descriptor: Descriptor, opener: Callable[[], Content]) -> None:
         """Take a blob. Raises TooLarge, RegistryError, StoreError."""
         self.pace.check()
-        if descriptor.size > self.place.own.limits.blob:
+        if descriptor.size > self.own.limits.blob:
             raise TooLarge(f"blob {descriptor.digest} has {descriptor.size} bytes, too many")
-        self.place.own.store.check_room()
+        self.own.store.check_room()
         writer = self._storage.upload(secrets.token_hex(16), descriptor.digest.algorithm)
         try:
             with opener() as content, self._storage.adding(descriptor.digest):
@@ -154,12 +173,12 @@ class LocalSink(LocalRepository):
         tags = () if ":" in target else (target,)
         digest = self._digest(target, data)
         document = read(data, media_type)
-        self.place.own.store.check_room()
+        self.own.store.check_room()
         guard = WriteConditions(frozen=self._frozen(tags))
         with self._storage.adding(digest):
             placed = self._storage.add(data, digest)
             try:
-                author = Author(self.place.author)
+                author = Author(self._author)
                 self._catalog.put_manifest(self.name, placed, document, tags, guard, author)
             except BaseException:
                 self._storage.drop(placed)
@@ -169,18 +188,13 @@ class LocalSink(LocalRepository):
         """A tag's is in the algorithm that the other side uses, so that both have one name for it."""
         if ":" in target:
             return Digest(target)
-        same = Digest.of(data, self._expected.algorithm) == self._expected
-        return self._expected if same else Digest.of(data)
+        expected = self._expected
+        same = expected and Digest.of(data, expected.algorithm) == expected
+        return expected if expected and same else Digest.of(data)
 
     def _frozen(self, tags: Sequence[str]) -> tuple[str, ...]:
-        accounts = self.place.own.store.accounts
+        accounts = self.own.store.accounts
         return tuple(tag for tag in tags if accounts.is_immutable(self.name, tag))
-
-
-def check_ours(place: ReplicationPlace, repository: str) -> None:
-    """Raises RegistryError for a copy that belongs to an upstream."""
-    if place.queue.is_copy(repository):
-        raise refusal(Code.UNSUPPORTED, f"{repository} holds copies of an upstream")
 
 
 class _Stored:
