@@ -97,8 +97,8 @@ class Client:
         self._down: set[str] = set()
 
     def _usual(self) -> dict[str, str]:
-        trace = self.config.trace
-        return {"User-Agent": self.config.user_agent, **(trace() if trace else {})}
+        more = self.config.trace
+        return {"User-Agent": self.config.user_agent, **(more() if more else {})}
 
     def repository(self, reference: Reference) -> Repository:
         """The repository that `reference` lies in, a `Source` and a `Sink`, mirrors asked first.
