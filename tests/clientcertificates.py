@@ -25,23 +25,30 @@ class Authority:
         self._key, self._revoked = ec.generate_private_key(ec.SECP256R1()), []
         signer = above or self
         self.subject = _named(name)
-        made = self._builder(self.subject, self._key.public_key(), signer.subject)
+        made = self._builder(self.subject, self._key.public_key(), signer)
         made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         usage = dict.fromkeys(_USAGES, False) | {"key_cert_sign": True, "crl_sign": True}
         made = made.add_extension(x509.KeyUsage(**usage), critical=True)
         self.certificate = made.sign(signer._key, hashes.SHA256())
         self.file = self._write(f"{name}.pem", self.certificate)
 
-    def _builder(self, subject: Any, key: Any, issuer: Any, days: float = 3650) -> Any:
+    @property
+    def known_by(self) -> Any:
+        """What Python 3.13 and RFC 5280 want in all that it signs."""
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+
+    def _builder(self, subject: Any, key: Any, issuer: Authority, days: float = 3650) -> Any:
         now = datetime.datetime.now(datetime.UTC)
-        made = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
+        made = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer.subject).public_key(key)
+        made = made.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+        made = made.add_extension(issuer.known_by, critical=False)
         made = made.serial_number(x509.random_serial_number()).not_valid_before(now - 30 * _DAY)
         return made.not_valid_after(now + days * _DAY)
 
     def sign(self, name: str, *alternatives: Any, days: float = 365, server: bool = False) -> Path:
         """Certificate and key of a subject, in one file."""
         key = ec.generate_private_key(ec.SECP256R1())
-        made = self._builder(_named(name), key.public_key(), self.subject, days)
+        made = self._builder(_named(name), key.public_key(), self, days)
         usage = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
         made = made.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         if alternatives:
@@ -63,6 +70,7 @@ class Authority:
             self._revoked.append(entry.build())
         made = x509.CertificateRevocationListBuilder().issuer_name(self.subject)
         made = made.last_update(now - _DAY).next_update(now + 30 * _DAY)
+        made = made.add_extension(self.known_by, critical=False)
         for entry in self._revoked:
             made = made.add_revoked_certificate(entry)
         return self._write(f"{self.name}.crl", made.sign(self._key, hashes.SHA256()))
