@@ -51,7 +51,7 @@ def test_a_database_of_the_first_format_is_brought_up(tmp_path):
     with closing(sqlite3.connect(path)) as db:
         db.executescript("""DROP TABLE unused; DROP TABLE activity; DROP TABLE jobs;
                 DROP TABLE contents; DROP TABLE upload_parts; DROP TABLE discarded; DROP TABLE bucket;
-                DROP TABLE descriptions; DROP INDEX tags_updated; DROP TABLE quotas;
+                DROP TABLE descriptions; DROP INDEX tags_updated; DROP TABLE quotas; DROP TABLE replication;
                 DROP TABLE removed; DROP TABLE marks; DROP TABLE used; DROP TABLE seen; DROP TABLE cached;
             DROP INDEX uploads_owner; DROP INDEX tags_in_order;
             CREATE INDEX tags_order ON tags (repository, tag COLLATE NOCASE, tag);
