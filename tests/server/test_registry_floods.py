@@ -31,7 +31,8 @@ def answered(api: Any, data: bytes, most: int = 1 << 20) -> bytes:
     """All that comes until the server closes; nothing where it closes while this is sent."""
     with connect(api) as connection, suppress(ConnectionError):
         connection.sendall(data)
-        connection.shutdown(socket.SHUT_WR)
+        with suppress(OSError):  # it has closed already (ENOTCONN)
+            connection.shutdown(socket.SHUT_WR)
         found = b""
         while len(found) < most and (piece := connection.recv(1 << 16)):
             found += piece
