@@ -53,6 +53,20 @@ def test_moving_a_name_leaves_a_dangling_image(store: Store) -> None:
     assert "image" in kinds(store, images="dangling")
 
 
+def test_a_folder_that_goes_meanwhile(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container that ends removes its own."""
+    folder = Path(store.root, "containers", ID)
+    folder.mkdir(parents=True)
+
+    def name() -> str:
+        folder.rmdir()
+        return "new"
+
+    monkeypatch.setattr("nacre.stores.sweep.random_name", name)
+    assert kinds(store) == []
+    assert not folder.exists()
+
+
 def test_an_index_keeps_its_images(store: Store) -> None:
     image = make_image(store, ONE)
     data = Index(OCI_INDEX, (image, Descriptor.of(b"another platform", OCI_INDEX))).encode()

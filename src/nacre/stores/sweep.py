@@ -9,6 +9,7 @@ which takes long, holds no lock that anybody else waits for. What a sweep would 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from ..ground.files import Lock, os_errors, private_dir, random_name, remove_tree, trace
 from ..words.digest import Digest
@@ -178,10 +179,11 @@ class _Sweep:
         )
 
     def _trash(self, kind: str, name: str, path: str) -> None:
-        """Move it out of sight."""
+        """Move it out of sight; a container or a step that ends meanwhile removes its folder itself."""
         target = f"{self.store.root}/trash/{random_name()}"
-        os.rename(f"{self.store.root}/{path}", target)
-        self._trashed.append((kind, name, target))
+        with suppress(FileNotFoundError):
+            os.rename(f"{self.store.root}/{path}", target)
+            self._trashed.append((kind, name, target))
 
     def free(self) -> None:
         """Outside the transaction: it may take long. Where each waits for the disk, many wait together."""
