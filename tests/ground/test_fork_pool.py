@@ -164,7 +164,7 @@ def test_a_signal_after_the_fork_leaves_no_child(monkeypatch: pytest.MonkeyPatch
 
     def begin(*given: object, **options: object) -> int:
         children.append(start(*given, **options))  # type: ignore[arg-type]
-        os.kill(os.getpid(), signal.SIGUSR1)
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)  # not to a thread of another test
         return children[0]
 
     def interrupt(_number: int, _frame: object) -> None:
