@@ -42,6 +42,8 @@ class Cutter:
         return f"127.0.0.1:{self._server.getsockname()[1]}"
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)  # or its thread would wait for ever
         self._server.close()
 
     def _accept(self) -> None:

@@ -357,6 +357,7 @@ def test_layers_are_laid_by_several_processes(
     store: Store, monkeypatch: pytest.MonkeyPatch, processes: int
 ) -> None:
     monkeypatch.setattr(division, "WORTH", 0)
+    monkeypatch.setattr(division, "is_single_threaded", lambda: True)  # but for those that tests have left
     budget = Budget(2, processes=processes)
     monkeypatch.setattr(Store, "budget", property(lambda _store: budget))
     registry, contents = Forking(), [version(seed) for seed in (0, 50, 100)]

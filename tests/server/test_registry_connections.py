@@ -87,13 +87,17 @@ def test_an_answer_that_is_not_taken_is_broken_off(pairs):
     began = time.monotonic()
     assert watched.look(began + 31) == 0
     fast[0].setblocking(False)
-    moved = 0
-    while moved < 200_000:
-        with suppress(BlockingIOError):
-            moved += len(fast[0].recv(65536))
-        with suppress(BlockingIOError):
-            fast[1].send(b"x" * 65536)
-    assert watched.look(began + 62) == 1
+    for look in range(2, 10):  # the kernel may still move what slow has taken
+        moved = 0
+        while moved < 200_000:
+            with suppress(BlockingIOError):
+                moved += len(fast[0].recv(65536))
+            with suppress(BlockingIOError):
+                fast[1].send(b"x" * 65536)
+        if gone := watched.look(began + 31 * look):
+            break
+    assert gone == 1
+    assert is_open(fast[0])
     with pytest.raises(BrokenPipeError):
         slow[1].send(b"x")
     assert is_open(idle[0])
