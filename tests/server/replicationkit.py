@@ -42,8 +42,7 @@ class Site:
         """A rule for another site, or for whatever has a `host`."""
         state, said = self.state, ReplicationRule(name, f"http://{other.host}", **fields)
         remote = remotes_of(Wiring(Config(self._store)))(said)
-        own = OwnRegistry(state.store, state.activity, state.mentions, state.limits)
-        made = replicator(said, own, remote, self.said.append, self.log.append)
+        made = replicator(said, OwnRegistry.of(state), remote, self.said.append, self.log.append)
         self._rules.append(made)
         return made
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from ..words.durations import seconds
 from ..words.errors import Unsupported
+from .database import OpenedDatabase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Self
 
     from ..stores.accounts.administration import Administration
     from ..stores.accounts.model import AccessToken, AuditEntry, Grant, Namespace, RegistryUser, Team, Trust
 
 
-class RegistryAccounts:
+class RegistryAccounts(OpenedDatabase["Administration"]):
     """Those of the registry in `folder`, served at the moment or not. Use it with `with`.
 
     Without accounts a registry is open to all; the first, an administrator, closes it. Changes hold within
@@ -24,21 +24,11 @@ class RegistryAccounts:
     """
 
     def __init__(self, folder: str, actor: str, database: str = "") -> None:
-        self._folder, self._actor, self._url = folder, actor, database
-        self._opened: Administration | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        if self._opened:
-            self._opened.close()
-            self._opened = None
+        super().__init__(lambda: _administration(folder, actor, database))
+        self._folder = folder
 
     @property
     def _accounts(self) -> Administration:
-        if self._opened is None:
-            self._opened = _administration(self._folder, self._actor, self._url)
         return self._opened
 
     def add_user(self, name: str, password: str = "", *, admin: bool = False, robot: bool = False) -> None:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from ..words.errors import InvalidName, NotFound, RegistryError
+from .database import OpenedCatalog
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Self
 
     from ..services.server.outgoing import Post
     from ..services.server.webhooks import Webhook, WebhookState
-    from ..stores.catalog import Catalog
     from ..stores.removed import RemovedContent, RemovedEntry
     from ..stores.retention import ExpiredTag
     from ..words.rules import RetentionRule, WebhookRule
 
 
-class RegistryContent:
+class RegistryContent(OpenedCatalog):
     """Of the registry in `folder`, served at the moment or not. Use it with `with`.
 
     A name is `REPOSITORY`, `REPOSITORY:TAG` or `REPOSITORY@DIGEST`. `actor` is who the record of activity
@@ -25,24 +24,8 @@ class RegistryContent:
     """
 
     def __init__(self, folder: str, actor: str, post: Post) -> None:
-        self._folder, self._actor, self._post = folder, actor, post
-        self._opened: Catalog | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        if self._opened:
-            self._opened.close()
-            self._opened = None
-
-    @property
-    def _catalog(self) -> Catalog:
-        if self._opened is None:
-            from ..stores.registry import catalog_of
-
-            self._opened = catalog_of(self._folder)
-        return self._opened
+        super().__init__(folder)
+        self._actor, self._post = actor, post
 
     def repositories(self, last: str = "", limit: int = 10_000) -> list[str]:
         """Names after `last` in order, at most `limit`."""

@@ -11,15 +11,14 @@ from ..words.errors import Conflict, NotFound, UsageError
 from ..words.reference import Reference
 from ..words.upstreams import UpstreamRules
 from ..words.value import Value
+from .database import OpenedCatalog
 from .upstreams import client_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from typing import Self
 
     from ..services.client import Repository
-    from ..stores.catalog import Catalog
     from ..stores.joblocks import JobLocks
     from ..stores.registry import RegistryStore
     from ..words.digest import Digest
@@ -109,31 +108,15 @@ class ReplicationDifference(Value):
     digest: str
 
 
-class RegistryReplication:
+class RegistryReplication(OpenedCatalog):
     """What replicates of the registry in `folder`, served at the moment or not. Use it with `with`.
 
     `rules` are those of its configuration. Raises Conflict where there is no registry, StoreError.
     """
 
     def __init__(self, folder: str, rules: RegistryRules, engine: Wiring) -> None:
-        self._folder, self._rules, self._engine = folder, rules, engine
-        self._opened: Catalog | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        if self._opened:
-            self._opened.close()
-            self._opened = None
-
-    @property
-    def _catalog(self) -> Catalog:
-        if self._opened is None:
-            from ..stores.registry import catalog_of
-
-            self._opened = catalog_of(self._folder)
-        return self._opened
+        super().__init__(folder)
+        self._rules, self._engine = rules, engine
 
     def _all(self) -> dict[str, ReplicationRule]:
         from ..stores.replication import AddedRules

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 _EVERY = 2.0
 _AT_ONCE = 200
 _TOLD = ("push", "tag", "restore")
-_MARK = "layer indexes"
-_AUTHOR = "layer indexes"
+_NAME = "layer indexes"
+"""Of the job, of how far it is, and of who the record of activity says did it."""
 LONGEST = 3600.0
 """Seconds that one image may take: a small layer may unpack to a very large one."""
 
@@ -56,7 +56,7 @@ class LayerIndexing:
 
     def job(self) -> Job:
         """To be added to those of the registry."""
-        return Job("layer indexes", self._steps, _EVERY, due=self._is_due)
+        return Job(_NAME, self._steps, _EVERY, due=self._is_due)
 
     def stop(self) -> None:
         """End the image that is under way at its next piece. From any thread."""
@@ -71,7 +71,7 @@ class LayerIndexing:
         return self._own.activity.newest() > self._last()
 
     def _last(self) -> int:
-        return int(self._marks.get(_MARK) or 0)
+        return int(self._marks.get(_NAME) or 0)
 
     def _steps(self) -> Iterator[int]:
         """An image, or a page of the record, at each step; the last entry that was seen."""
@@ -81,7 +81,7 @@ class LayerIndexing:
                     if not self._look(entry):
                         return
                     yield entry.id
-            self._marks.set(_MARK, str(entries[-1].id))
+            self._marks.set(_NAME, str(entries[-1].id))
             yield entries[-1].id
 
     def _look(self, entry: ActivityEntry) -> bool:
@@ -110,7 +110,7 @@ class LayerIndexing:
         there = attached(source, name, digest) if layers else ()
         made = make_indexes(layers, source.fetch, there)
         if made:
-            attach(LocalSink(self._own, repository, pace, _AUTHOR), subject, made)
+            attach(LocalSink(self._own, repository, pace, _NAME), subject, made)
         return len(made)
 
 
