@@ -56,6 +56,7 @@ class Zygote:
     def close(self) -> None:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        self._process.stdin.write("null\n")  # a fork of ours may still hold the pipe, which then does not end
         self._process.stdin.close()
         self._process.wait(60)
         self._process.stdout.close()

@@ -13,6 +13,7 @@
 
     {"many": [[request, …], …]}      every list in a fork of its own, all at once; the value has the answers;
                                      with `stop` the rest of a list is left out after a command that failed
+    null                             the end
 
 With `boot` the fork believes that the machine was started again since, if it was another word before. The
 answer is {"code": n, "err": text, "value": …} on one line. What a fork does not have to do again is
@@ -46,8 +47,8 @@ _STILL = 0.5
 
 def main() -> None:
     _load()
-    for line in sys.stdin:
-        print(json.dumps(answer(json.loads(line))), flush=True)
+    while request := json.loads(sys.stdin.readline() or "null"):
+        print(json.dumps(answer(request)), flush=True)
 
 
 def _load() -> None:

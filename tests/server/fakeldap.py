@@ -33,12 +33,14 @@ class FakeLdap:
         self.port = self._listening.getsockname()[1]
         self._threads: list[threading.Thread] = []
         self._ended = False
+        self._serving = threading.Thread(target=self._serve)
+        self._serving.start()
 
     @property
     def connections(self) -> int:
         return len(self._threads)
 
-    def serve(self) -> None:
+    def _serve(self) -> None:
         while True:
             peer, _ = self._listening.accept()
             if self._ended:
@@ -53,7 +55,7 @@ class FakeLdap:
         self._ended = True
         with suppress(OSError):
             socket.create_connection(("127.0.0.1", self.port), PATIENCE).close()
-        for thread in self._threads:
+        for thread in (self._serving, *self._threads):
             thread.join(PATIENCE)
         self._listening.close()
 
@@ -170,10 +172,7 @@ def _read(peer: socket.socket) -> Any:
 @contextmanager
 def ldap_server(**tls: Any) -> Iterator[FakeLdap]:
     fake = FakeLdap(**tls)
-    thread = threading.Thread(target=fake.serve)
-    thread.start()
     try:
         yield fake
     finally:
         fake.close()
-        thread.join(PATIENCE)
