@@ -162,6 +162,8 @@ class Acceptor:
         assert bell
         try:
             bell.send(_RING)
+        except BlockingIOError:  # not yet
+            return
         except OSError:
             self._forget(place).close()
             return

@@ -86,8 +86,9 @@ class Serving:
         """Wait once; whether the next wait shall be a short one."""
         ready = self._poll.poll(1000 * seconds if self._regular else None)
         self.moved = self.moved or any(fd in self._watched for fd, _ in ready)
-        for fd, _ in ready:
-            if call := self._watched.get(fd):
+        calls = [(fd, self._watched.get(fd)) for fd, _ in ready]
+        for fd, call in calls:
+            if call and self._watched.get(fd) is call:  # its number may be that of another by now
                 _attempt(call)
         if monotonic() < self._round:
             return True
