@@ -77,6 +77,7 @@ transfer transfers transient transport tree trees tuning unauthorized under unio
 unsupported upload uploadrecords uploads usage use user userns users value values variable verifier version
 view volume volumes wait wanted warning waste watch watched where whiteouts wire wiring work workdir worker
 workers working write writer written wrong
+neighbour neighbours packet packetlink packets
 access accessprofile acceptor eventlog initial nameserver piped veth
 unshared optimize optimizing apparmor enter filter hold rule security
 marking reachable reclaimable

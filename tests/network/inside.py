@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 FASTOPEN = 0x20000000
+UDP_SEGMENT = 103
 SHORT = 20.0
 
 
@@ -193,18 +194,73 @@ def unix() -> object:
 def datagrams(host: str, port: str) -> object:
     """Not connected and connected, small and large, to somebody and to nobody."""
     place, found = (host, int(port)), {}
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as made:
         made.settimeout(SHORT)
         for size in (1, 1500, 60000):
             made.sendto(bytes(size), place)
             data, sender = made.recvfrom(65536)
-            found[str(size)] = [len(data), list(sender) == list(place)]
+            found[str(size)] = [len(data), sender[:2] == place]
+        made.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 500)
+        made.sendto(bytes(1500), place)
+        found["segments"] = [len(made.recv(65536)) for _ in range(3)]
     for name, other in (("connected", place), ("nobody", (host, 1))):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+        with socket.socket(family, socket.SOCK_DGRAM) as made:
             made.settimeout(SHORT)
             made.connect(other)
             made.send(b"x")
             found[name] = outcome(lambda made=made: made.recv(9).decode())
+    return found
+
+
+def answers(port: str) -> object:
+    """Says who has asked, prints it, and calls at a port of theirs when told so; by UDP and TCP."""
+    listening = socket.create_server(("::", int(port)), family=socket.AF_INET6, dualstack_ipv6=True)
+    threading.Thread(target=lambda: [listening.accept() for _ in range(100)], daemon=True).start()
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as made:
+        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        made.bind(("::", int(port)))
+        while True:
+            data, (host, number, *rest) = made.recvfrom(65536)
+            who = host.removeprefix("::ffff:")
+            print(who, data[:20].decode(), flush=True)
+            word, _, other = data[:20].decode().partition(" ")
+            if word == "call":
+                with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as caller:
+                    caller.sendto(b"called", (host, int(other), *rest))
+            else:
+                made.sendto(f"{who} {number} {len(data)}".encode(), (host, number, *rest))
+
+
+def beside(host: str, port: str) -> object:
+    """Datagrams to a neighbour that `answers`, and from it; a connection of TCP in between."""
+    found: dict[str, object] = {}
+    place = socket.getaddrinfo(host, int(port), type=socket.SOCK_DGRAM)[0][4]
+    family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
+    for turn in ("before", "after"):
+        with socket.socket(family, socket.SOCK_DGRAM) as made:
+            made.settimeout(SHORT)
+            made.bind(("", 0))
+            own = made.getsockname()[1]
+            said = []
+            for send in (
+                lambda d, m=made: m.sendto(d, place),
+                lambda d, m=made: m.sendmsg([d], [], 0, place),
+            ):
+                send(bytes(60000))
+                data, sender = made.recvfrom(65536)
+                said.append([*data.decode().split(), sender == place])
+            found[turn] = [[who, int(number) == own, size, right] for who, number, size, right in said]
+            made.sendto(b"call %d" % own, place)
+            found[f"{turn}, called"] = made.recvfrom(99)[1][0] == place[0]
+            made.connect(place)
+            made.send(b"x")
+            found[f"{turn}, connected"] = made.recv(99).decode().split()[2]
+            made.connect((place[0], 1))
+            made.send(b"x")
+            found[f"{turn}, closed"] = outcome(lambda m=made: m.recv(9))
+        with socket.create_connection(place[:2], SHORT) as stream:
+            found["tcp"] = stream.getpeername()[0] == place[0]
     return found
 
 
@@ -216,6 +272,8 @@ def checksum(data: bytes) -> int:
 
 def ping(host: str) -> object:
     """By a raw socket, as a program of root does it."""
+    if ":" in host:
+        return _ping6(host)
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as made:
         made.settimeout(SHORT)
         body = struct.pack("!HH", 77, 1) + b"data"
@@ -227,21 +285,59 @@ def ping(host: str) -> object:
                 return [sender, data[28:].decode(), checksum(data[20:])]
 
 
+def _ping6(host: str) -> object:
+    """The kernel makes the checksum, and drops what has a wrong one."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as made:
+        made.settimeout(SHORT)
+        made.sendto(struct.pack("!BBHHH", 128, 0, 0, 77, 1) + b"data", (host, 0))
+        while True:
+            data, sender = made.recvfrom(65536)
+            if data[0] == 129 and data[4:6] == struct.pack("!H", 77):
+                return [sender[0], data[8:].decode(), 0]
+
+
 def forged(port: str) -> object:
     """Packets to the loopback of the machine, and from somebody else, by a socket below IP."""
     own = socket.if_nameindex()
-    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0) as made:
-        for source, target in (
-            ("eth0", "127.0.0.1"),
-            ("127.0.0.1", "127.0.0.1"),
-            ("192.0.2.77", "192.0.2.9"),
-        ):
-            first = fcntl.ioctl(made, 0x8915, struct.pack("256s", b"eth0"))[20:24]
-            sender = first if source == "eth0" else socket.inet_aton(source)
-            udp = struct.pack("!HHHH", 7, int(port), 9, 0) + b"x"
-            head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0)
-            made.sendto(head + sender + socket.inet_aton(target) + udp, ("eth0", 0x0800, 0, 0, bytes(6)))
+    for source, target in (("eth0", "127.0.0.1"), ("127.0.0.1", "127.0.0.1"), ("192.0.2.77", "192.0.2.9")):
+        _forge(source, target, port)
     return [name for _, name in own]
+
+
+def forged6(own: str, port: str) -> object:
+    """The same of IPv6, also by addresses that mean IPv4."""
+    for target in ("::1", "::ffff:127.0.0.1", "::127.0.0.1", "::", "fe80::1", "ff02::1", "ff01::1"):
+        for source in (own, "::1", "2001:db8::9"):
+            _forge(source, target, port)
+    return "sent"
+
+
+def forged_beside(target: str, other: str, port: str) -> object:
+    """To a neighbour from somebody else, of TCP and in pieces; and in the end what may come."""
+    for source in (other, target, "127.0.0.1", "192.0.2.9"):
+        _forge(source, target, port)
+    _forge("eth0", target, port, protocol=6)
+    _forge("eth0", target, port, fragment=0x2000)
+    _forge("eth0", target, port, data=b"end")
+    return "sent"
+
+
+def _forge(
+    source: str, target: str, port: str, data: bytes = b"x", protocol: int = 17, fragment: int = 0
+) -> None:
+    udp = struct.pack("!HHHH", 7, int(port), 8 + len(data), 0) + data
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0) as made:
+        if source == "eth0":
+            source = socket.inet_ntoa(fcntl.ioctl(made, 0x8915, struct.pack("256s", b"eth0"))[20:24])
+        if ":" in target:
+            ends = socket.inet_pton(socket.AF_INET6, source) + socket.inet_pton(socket.AF_INET6, target)
+            check = checksum(ends + struct.pack("!II", len(udp), 17) + udp + b"\0" * (len(udp) % 2))
+            head = struct.pack("!IHBB", 6 << 28, len(udp), protocol, 64) + ends
+            made.sendto(head + udp[:6] + struct.pack("!H", check) + udp[8:], ("eth0", 0x86DD, 0, 0, bytes(6)))
+            return
+        head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 0, fragment, 64, protocol, 0)
+        ends = socket.inet_aton(source) + socket.inet_aton(target)
+        made.sendto(head + ends + udp, ("eth0", 0x0800, 0, 0, bytes(6)))
 
 
 def early(host: str, port: str) -> object:

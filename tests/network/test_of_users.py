@@ -156,3 +156,15 @@ def test_what_waits_is_small_and_serves_when_asked(nacre: Any, image: str) -> No
     os.kill(int(keeper.name), signal.SIGKILL)
     until(lambda: not (lives(keeper) or lives(zygote)))
     assert nacre("inspect", "-f", "{{.State.ExitCode}}", "web").out == "137\n"
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="a small program waits on x86-64 alone")
+def test_a_neighbour_that_sleeps_is_reached(nacre: Any, image: str) -> None:
+    """Its keeper wakes up when it is asked for the link, and when the container answers."""
+    nacre("network", "create", "shop")
+    nacre("run", "-d", "--name", "db", "--network", "shop", image, "sleep", "1000")
+    keeper, zygote = keepers(nacre, "db")
+    until(lambda: is_small(keeper) and is_small(zygote))
+    words = "busybox", "ping", "-c", "1", "-W", "20", "db"
+    assert "1 packets received" in nacre("run", "--rm", "--network", "shop", image, *words).out
+    until(lambda: is_small(keeper))

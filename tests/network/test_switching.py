@@ -50,16 +50,29 @@ def test_unix_sockets(user_lab: SwitchLab, user: str) -> None:
     assert (uid, gid) == (own, group)
 
 
-def test_datagrams(user_lab: SwitchLab) -> None:
-    found = user_lab.inside("datagrams", OUTSIDE, user_lab.port("outside"))
+SIX = "--network", "six"
+
+
+def _options(user_lab: SwitchLab, host: str) -> tuple[str, ...]:
+    if ":" not in host:
+        return BRIDGE
+    user_lab.nacre("network", "create", "--subnet", "fd00:9::/64", "six")
+    return SIX
+
+
+@pytest.mark.parametrize("host", [OUTSIDE, OUTSIDE6])
+def test_datagrams(user_lab: SwitchLab, host: str) -> None:
+    options = _options(user_lab, host)
+    found = user_lab.inside("datagrams", host, user_lab.port("outside"), options=options)
     assert found == {
-        "1": [1, True], "1500": [1500, True], "60000": [60000, True],
+        "1": [1, True], "1500": [1500, True], "60000": [60000, True], "segments": [500, 500, 500],
         "connected": "x", "nobody": "ECONNREFUSED",
     }  # fmt: skip
 
 
-def test_ping(user_lab: SwitchLab) -> None:
-    assert user_lab.inside("ping", OUTSIDE) == [OUTSIDE, "data", 0]
+@pytest.mark.parametrize("host", [OUTSIDE, OUTSIDE6])
+def test_ping(user_lab: SwitchLab, host: str) -> None:
+    assert user_lab.inside("ping", host, options=_options(user_lab, host)) == [host, "data", 0]
 
 
 def test_forged_packets_reach_nobody(user_lab: SwitchLab) -> None:
@@ -67,6 +80,8 @@ def test_forged_packets_reach_nobody(user_lab: SwitchLab) -> None:
     before = user_lab.world.seen()
     for port in ("secret", "outside"):
         assert "eth0" in user_lab.inside("forged", user_lab.port(port))
+    options = _options(user_lab, OUTSIDE6)
+    assert user_lab.inside("forged6", "fd00:9::2", user_lab.port("secret"), options=options) == "sent"
     assert user_lab.world.seen() == before
 
 

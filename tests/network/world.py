@@ -84,13 +84,12 @@ def _serve(name: str, address: str, port: int, hits: dict[str, int]) -> int:
     server = socket.create_server((address, port), family=family)
     threading.Thread(target=lambda: _accept(server, name, hits), daemon=True).start()
     number = int(server.getsockname()[1])
-    if family == socket.AF_INET:
-        threading.Thread(target=lambda: _send_back(address, number, name, hits), daemon=True).start()
+    threading.Thread(target=lambda: _send_back(family, address, number, name, hits), daemon=True).start()
     return number
 
 
-def _send_back(address: str, port: int, name: str, hits: dict[str, int]) -> None:
-    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+def _send_back(family: int, address: str, port: int, name: str, hits: dict[str, int]) -> None:
+    server = socket.socket(family, socket.SOCK_DGRAM)
     server.bind((address, port))
     while True:
         data, client = server.recvfrom(65536)

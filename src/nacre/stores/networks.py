@@ -285,8 +285,8 @@ class Networks:
 
     def with_address(self, name: str, address: str) -> Member | None:
         """Who has an address in a network."""
-        found = (each for each in self.members(name) if address in (each.address, each.address6))
-        return next(found, None)
+        found = (each for each in self._written(name) if address in (each.address, each.address6))
+        return next((each for each in found if self._is_kept(each.container)), None)
 
     def at(self, networks: Iterable[str], address: str) -> str:
         """The name of the container that has an address, with that of the network; "" for nobody."""

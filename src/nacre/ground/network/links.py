@@ -16,18 +16,22 @@ if TYPE_CHECKING:
 LONGEST_NAME = 15
 INET, INET6 = 2, 10
 """Families of addresses."""
+LOCAL = 255
+"""The table of what means this namespace."""
 
 _NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _DELADDR = 16, 17, 18, 20, 21
-_NEWROUTE, _DELROUTE, _GETROUTE = 24, 25, 26
+_NEWROUTE, _DELROUTE, _GETROUTE, _NEWRULE = 24, 25, 26, 32
 _UP, _NO_ARP = 1, 0x80
 _ADDRESS, _IFNAME, _MTU, _LINKINFO, _AF_SPEC, _GROUP, _NET_NS_FD = 1, 3, 4, 18, 26, 27, 28
+_MOST_SEGMENTS = 40
 _INFO_KIND, _INFO_DATA, _VETH_PEER, _GENERATED = 1, 2, 1, 8
 _NO_ADDRESS = 1
 _INET_CONF, _ROUTE_LOCALNET = 1, 26
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS, _NO_DETECTION = 1, 2, 8, 0x82
-_DST, _OIF, _GATEWAY, _PRIORITY = 1, 4, 5, 6
+_DST, _OIF, _GATEWAY, _SOURCE = 1, 4, 5, 7
 _MAIN, _BY_BOOT, _UNICAST, _ANYWHERE, _ON_LINK = 254, 3, 1, 0, 253
-_LOCAL, _LOCAL_KIND, _HERE = 255, 2, 254
+_LOCAL_KIND, _HERE = 2, 254
+_TO_TABLE, _RULE_PRIORITY, _RULE_TABLE, _RULE_PROTOCOL = 1, 6, 15, 22
 _LINK, _ADDR, _ROUTE, _WORD = Struct("=BxHiII"), Struct("=BBBBI"), Struct("=BBBBBBBBI"), Struct("=I")
 
 
@@ -71,9 +75,9 @@ def up(index: int) -> Message:
 
 
 def physical(index: int, mac: bytes) -> Message:
-    """Give a link another address of its own; before it is up."""
+    """Give a link another address of its own, and packets that are one datagram each; before it is up."""
     body = _LINK.pack(0, 0, index, 0, 0) + attribute(_ADDRESS, mac)
-    return Message(_NEWLINK, 0, body, f"set up link {index}")
+    return Message(_NEWLINK, 0, body + attribute(_MOST_SEGMENTS, _WORD.pack(1)), f"set up link {index}")
 
 
 def up_alone(index: int) -> Message:
@@ -114,16 +118,30 @@ def no_address(index: int, packed: bytes, prefix: int) -> Message:
     return Message(_DELADDR, 0, body, f"remove an address of link {index}")
 
 
-def local(index: int, packed: bytes) -> Message:
+def local(index: int, packed: bytes, table: int = LOCAL) -> Message:
     """Have one more address mean this namespace, without being an address of a link."""
-    body = _ROUTE.pack(family(packed), 8 * len(packed), 0, 0, _LOCAL, _BY_BOOT, _HERE, _LOCAL_KIND, 0)
+    body = _ROUTE.pack(family(packed), 8 * len(packed), 0, 0, table, _BY_BOOT, _HERE, _LOCAL_KIND, 0)
     body += attribute(_DST, packed) + attribute(_OIF, _WORD.pack(index))
     return Message(_NEWROUTE, CREATE | EXCL, body, "add a local address")
 
 
-def route(index: int, packed: bytes, prefix: int, gateway: bytes = b"") -> Message:
-    """A route through a link; prefix 0 is the default. Refused with EEXIST when there is one to the same."""
-    return Message(_NEWROUTE, CREATE | EXCL, _route(index, packed, prefix, gateway), "add a route")
+def by_table(kin: int, protocol: int, table: int) -> Message:
+    """A protocol asks one more table, between the local and the main one. Refused with EEXIST if it does.
+
+    Source: ip-rule(8), Linux 4.17.
+    """
+    body = _ROUTE.pack(kin, 0, 0, 0, table, 0, 0, _TO_TABLE, 0)
+    body += attribute(_RULE_PRIORITY, _WORD.pack(table)) + attribute(_RULE_TABLE, _WORD.pack(table))
+    return Message(_NEWRULE, CREATE | EXCL, body + attribute(_RULE_PROTOCOL, bytes([protocol])), "add a rule")
+
+
+def route(index: int, packed: bytes, prefix: int, gateway: bytes = b"", source: bytes = b"") -> Message:
+    """A route through a link; prefix 0 is the default. Refused with EEXIST when there is one to the same.
+
+    What goes there has the address `source`, if that is given.
+    """
+    body = _route(index, packed, prefix, gateway) + (attribute(_SOURCE, source) if source else b"")
+    return Message(_NEWROUTE, CREATE | EXCL, body, "add a route")
 
 
 def no_route(index: int, packed: bytes, prefix: int, gateway: bytes = b"") -> Message:

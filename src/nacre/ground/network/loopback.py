@@ -5,13 +5,15 @@
 
 What TCP sends elsewhere is switched (`switching`). All else goes to `gateway`, and is read there (`udp`).
 Where the kernel has no such links the loopback interface has the addresses.
+
+A neighbour that connects by TCP gets a socket of this namespace, which has the address of the neighbour. So
+that address means this namespace, but for TCP alone: datagrams to it go out by the link.
 """
 
 from __future__ import annotations
 
-import _socket
 import os
-from errno import EEXIST
+from errno import EAFNOSUPPORT, EEXIST, EOPNOTSUPP
 
 from ...words.addresses import packed
 from ...words.errors import SandboxError
@@ -20,20 +22,22 @@ from . import links, namespaces
 from .attachments import Attached, NetworkAttachments, Wanted
 from .nameserver import NameSockets
 from .netlink import ROUTE, Netlink, NetlinkError
-from .serving import abandon
+from .packetlink import LARGEST, NAME, PacketLink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Self
 
+    from .netlink import Message
+
     Held = tuple[int, int, int, str, int, str]
 
 _LOOPBACK, _DEVICE = 1, "lo"
-_OUTER, _INNER = "gateway", "eth0"
-_IP = 0x0800
-LARGEST = 65535
-"""Bytes of a packet."""
+_INNER = "eth0"
+_TCP, _ADMITTED = 6, 100
+"""The table that TCP alone asks."""
+_ABSENT = (EOPNOTSUPP, EAFNOSUPPORT)
 
 
 class LoopbackNetwork(NetworkAttachments):
@@ -54,10 +58,11 @@ class LoopbackNetwork(NetworkAttachments):
         self.namespace = -1
         self.attached = []
         self.addresses: frozenset[bytes] = frozenset()
-        self.link: _socket.socket | None = None
+        self.link: PacketLink | None = None
         self._netlink: Netlink | None = None
         self.names: NameSockets | None = None
-        self._mac, self._index, self._name = b"", _LOOPBACK, _DEVICE
+        self._index, self._name = _LOOPBACK, _DEVICE
+        self._tables: dict[int, int] = {}
 
     def _begin(self) -> None:
         """In a thread of its own, which is in the new namespace, and leaves it for the other."""
@@ -77,21 +82,16 @@ class LoopbackNetwork(NetworkAttachments):
         self = cls.__new__(cls)
         self._is_nothing_yet()
         self.namespace, netlink, link, mac, self._index, self._name = held
-        self._netlink, self.names, self._mac = Netlink(ROUTE, netlink), names, bytes.fromhex(mac)
-        self.link = _socket.socket(_socket.AF_PACKET, _socket.SOCK_DGRAM, 0, link) if link >= 0 else None
+        self._netlink, self.names = Netlink(ROUTE, netlink), names
+        self.link = PacketLink.adopt(link, bytes.fromhex(mac)) if link >= 0 else None
         self._became(list(attached))
         return self
 
     @property
     def held(self) -> Held:
         """What it lives by: three descriptors come first."""
-        link = self.link.fileno() if self.link else -1
-        return self.namespace, self._own.fileno(), link, self._mac.hex(), self._index, self._name
-
-    @property
-    def place(self) -> tuple[str, int, int, int, bytes]:
-        """Where packets are sent to that shall come in by `link`."""
-        return _OUTER, _IP, 0, 0, self._mac
+        link, mac = (self.link.fileno(), self.link.mac.hex()) if self.link else (-1, "")
+        return self.namespace, self._own.fileno(), link, mac, self._index, self._name
 
     @property
     def _own(self) -> Netlink:
@@ -102,41 +102,59 @@ class LoopbackNetwork(NetworkAttachments):
         """Join a network with addresses that nobody else has. Raises SandboxError."""
         try:
             if self.link and self._index == _LOOPBACK:
-                self._link_up(bytes.fromhex(wanted.mac.replace(":", "")))
+                self._link_up(self.link, bytes.fromhex(wanted.mac.replace(":", "")))
             found = Attached(wanted, "", self._index, self._name, self._index, address, address6)
             self._own.send([links.address(self._index, each, 8 * len(each)) for each in _packed(found)])
-            if not (wanted.internal or self.way_out or self.link is None):
-                self._own.send([links.route(self._index, bytes(4), 0)])
+            if self.link:
+                self._lead_out(found)
         except OSError as error:
             raise SandboxError(f"failed to set up container networking: {error.strerror}") from None
         self._became([*self.attached, found])
         return found
 
-    def _link_up(self, mac: bytes) -> None:
+    def _link_up(self, link: PacketLink, mac: bytes) -> None:
         """Programs find it from now on."""
-        self._mac = mac
+        link.mac = mac
         self._index, self._name = links.index(self._own, _INNER), _INNER
         self._own.send([links.without_generated_address(self._index), links.physical(self._index, mac)])
         self._own.send([links.up_alone(self._index)])
 
-    def _linked(self) -> _socket.socket:
-        """In the other namespace, which lives as long as this: a socket for all packets that come out."""
+    def _linked(self) -> PacketLink:
+        """In the other namespace, which lives as long as this: the end at which all packets come out."""
         with Netlink(ROUTE) as netlink:
-            netlink.send([links.pair(_OUTER, _INNER, self.namespace, mtu=LARGEST)])
-            index = links.index(netlink, _OUTER)
+            netlink.send([links.pair(NAME, _INNER, self.namespace, mtu=LARGEST)])
+            index = links.index(netlink, NAME)
             netlink.send([links.without_generated_address(index), links.up_alone(index)])
-        kind = _socket.SOCK_DGRAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC
-        link = _socket.socket(_socket.AF_PACKET, kind, 0)
-        link.bind((_OUTER, _IP))
-        return link
+        return PacketLink.open()
+
+    def _lead_out(self, found: Attached) -> None:
+        """To the neighbours with the address that they know, and elsewhere by the first way out."""
+        wanted = found.wanted
+        pairs = (wanted.subnet, found.address), (wanted.subnet6, found.address6)
+        for subnet, address in pairs:
+            if subnet and address:
+                there, own = packed(subnet.at(0)), packed(address)
+                self._make(links.route(self._index, there, subnet.prefix, source=own))
+        if not (wanted.internal or self.way_out):
+            for size in (4, 16) if found.address6 else (4,):
+                self._make(links.route(self._index, bytes(size), 0))
+
+    def _make(self, message: Message) -> None:
+        """What is there already is what was wanted. Raises OSError."""
+        try:
+            self._own.send([message])
+        except NetlinkError as error:
+            if error.errno != EEXIST:
+                raise
 
     def detach(self, network: str) -> None:
         """Leave a network, if it is in it. Raises SandboxError."""
         for found in [each for each in self.attached if each.wanted.network == network]:
+            gone = [links.no_address(self._index, each, 8 * len(each)) for each in _packed(found)]
+            if self.link and (six := found.wanted.subnet6):  # the kernel removes that of IPv4 by itself
+                gone.append(links.no_route(self._index, packed(six.at(0)), six.prefix))
             try:
-                self._own.send(
-                    [links.no_address(self._index, each, 8 * len(each)) for each in _packed(found)]
-                )
+                self._own.send(gone)
             except OSError as error:
                 raise SandboxError(f"cannot leave network {network}: {error.strerror}") from None
             self._became([each for each in self.attached if each is not found])
@@ -146,12 +164,20 @@ class LoopbackNetwork(NetworkAttachments):
         self.addresses = frozenset(address for each in attached for address in _packed(each))
 
     def admit(self, address: bytes) -> None:
-        """Let sockets here have the address of a neighbour, so that servers see who asks. Raises OSError."""
-        try:
-            self._own.send([links.local(_LOOPBACK, address)])
-        except NetlinkError as error:
-            if error.errno != EEXIST:
-                raise
+        """Let sockets of TCP have a neighbour's address, so that servers see who asks. Raises OSError."""
+        self._make(links.local(_LOOPBACK, address, self._table(links.family(address))))
+
+    def _table(self, family: int) -> int:
+        """Where such an address stands: with all others where the kernel has no tables of protocols."""
+        if family not in self._tables:
+            try:
+                self._make(links.by_table(family, _TCP, _ADMITTED))
+                self._tables[family] = _ADMITTED
+            except NetlinkError as error:
+                if error.errno not in _ABSENT:
+                    raise
+                self._tables[family] = links.LOCAL
+        return self._tables[family]
 
     def close(self) -> None:
         """Let go of the namespace and of its names. Idempotent."""
@@ -161,7 +187,7 @@ class LoopbackNetwork(NetworkAttachments):
             self._netlink.close()
         if link := self.link:
             self.link = None
-            abandon(link)
+            link.close()
         namespace, self.namespace = self.namespace, -1
         if namespace >= 0:
             os.close(namespace)

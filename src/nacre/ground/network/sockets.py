@@ -112,6 +112,14 @@ def new(family: int) -> _socket.socket:
     return _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
 
 
+def let_have_any_address(socket: _socket.socket) -> None:
+    """It can be bound to addresses that only TCP knows here. Needs CAP_NET_ADMIN; raises OSError.
+
+    IP_TRANSPARENT, IPV6_TRANSPARENT.
+    """
+    socket.setsockopt(*((41, 75) if socket.family == INET6 else (0, 19)), 1)
+
+
 def is_unspecified(data: bytes) -> bool:
     """Whether a socket address of the kernel's asks to be connected to nothing any more."""
     return _family(data) == _socket.AF_UNSPEC

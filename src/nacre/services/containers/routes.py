@@ -6,9 +6,10 @@ from errno import EHOSTUNREACH, ENETUNREACH
 from time import time_ns
 
 from ...ground.network import sockets
-from ...ground.network.descriptors import received
+from ...ground.network.descriptors import received, received_all
+from ...ground.network.packetlink import PacketLink
 from ...ground.network.switching import Routes
-from ...words.addresses import Subnet, shown, version
+from ...words.addresses import Subnet, packed, shown, version
 from .networksocket import asked
 
 TYPE_CHECKING = False
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     from ...stores.store import Store
 
 _NOWHERE6, _LOOPBACK6 = bytes(16), bytes(15) + b"\1"
-_MULTICAST = 224
+_MAPPED = bytes(10) + b"\xff\xff"
+_MULTICAST = {4: 224, 16: 0xFF}
+_MAC = 6
 _PRIVATE = {4: (10, 172, 192), 16: (0xFC, 0xFD)}
-"""How addresses begin that networks of containers have, by length."""
+"""How addresses begin that networks of containers have, by length. Multicast is all from there on."""
 _MOMENT = 2_000_000_000
 """Nanoseconds in which a network is made."""
 
@@ -57,11 +60,38 @@ class ContainerRoutes(Routes):
         return address in self._network.addresses
 
     def leads_out(self, address: bytes) -> bool:
-        """Whether it is outside, and reached from here."""
-        meant_for_many = address[0] >= _MULTICAST
-        if meant_for_many or self.is_own(address) or self.is_slow(address):
+        """Whether it is outside, and reached from here. IPv4 in IPv6 is nothing that a packet has."""
+        if address[0] >= _MULTICAST[len(address)] or self.is_own(address) or self.is_slow(address):
             return False
-        return self._network.way_out is not None and not self._is_anothers(address)
+        if self._network.way_out is None or _is_of_a_link(address) or address.startswith(_MAPPED):
+            return False
+        return not self._is_anothers(address)
+
+    def address_beside(self, address: bytes) -> bytes:
+        """The container's own in the network to which an address belongs; b"" if it is in none such."""
+        way = self._beside(shown(address))
+        if way is None:
+            return b""
+        own = way.address if len(address) == 4 else way.address6
+        return packed(own) if own else b""
+
+    def neighbour(self, address: bytes) -> str:
+        """The id of the container that has an address in one of the networks; "" for none."""
+        text = shown(address)
+        way = self._beside(text)
+        member = self._networks.with_address(way.wanted.network, text) if way else None
+        return member.container if member else ""
+
+    def link_of(self, container: str) -> PacketLink:
+        """By which packets come in to another container. Raises OSError."""
+        channel = asked(self._store.containers.folder(container), {"link": True})
+        try:
+            mac, fds = received_all(channel, _MAC, 1)
+        finally:
+            channel.close()
+        for fd in fds:
+            return PacketLink.adopt(fd, mac)
+        raise OSError(EHOSTUNREACH, "the container has no link")
 
     def _beside(self, address: str) -> Attached | None:
         """By which of its networks an address is a neighbour's."""

@@ -1,8 +1,9 @@
 """The network of a container of an ordinary user: as that of root, but its sockets are switched.
 
 The keeper makes them, and asks the keepers of other containers for those that lead there, by their
-`network.sock`: `{"socket": FAMILY, "from": ADDRESS}` is answered by a descriptor. `{"exec": true}` asks for
-one more program of the container: the connection goes on to the zygote (`ground.sandbox.switched`).
+`network.sock`: `{"socket": FAMILY, "from": ADDRESS}` is answered by a descriptor, and so is `{"link": true}`,
+by which packets come in (`ground.network.neighbours`). `{"exec": true}` asks for one more program of the
+container: the connection goes on to the zygote (`ground.sandbox.switched`).
 `{"switch": true}` is answered by the namespace; then the listener of a container comes that shares it.
 """
 
@@ -114,7 +115,7 @@ class SwitchedNetworking(Networking):
         from ...ground.network.udp import UdpRelay
 
         assert self._loopback.link
-        self._relay = UdpRelay(self._serving, self._loopback.link, self._loopback.place, self._routes())
+        self._relay = UdpRelay(self._serving, self._loopback.link, self._routes())
         self._closing.append(self._relay.close)
         self._relay.read()
 
@@ -207,6 +208,9 @@ class SwitchedNetworking(Networking):
     def _met(self, client: _socket.socket, request: dict[str, Any]) -> None:
         if "socket" in request:
             self._give_socket(client, request)
+        elif "link" in request:
+            if link := self._loopback.link:
+                hand_all(client, link.mac, (link.fileno(),))
         elif "exec" in request:
             self._launch.further(client)
         elif "switch" in request:
@@ -223,6 +227,7 @@ class SwitchedNetworking(Networking):
 
         def make() -> _socket.socket:
             socket = sockets.new(request["socket"])
+            sockets.let_have_any_address(socket)
             socket.bind((source, 0))
             return socket
 
