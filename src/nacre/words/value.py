@@ -25,31 +25,40 @@ class Value:
     """
 
     _fields: ClassVar[tuple[str, ...]] = ()
-    _needed: ClassVar[tuple[str, ...] | None] = ()
+    _known: ClassVar[frozenset[str] | None] = frozenset()
+    _needed: ClassVar[frozenset[str]] = frozenset()
 
     def __init_subclass__(cls) -> None:
-        cls._needed = None  # most classes are not used by most commands
+        cls._known = None  # most classes are not used by most commands
         own = cls.__dict__.get("__annotations__")  # noqa: RUF063
         if own:
             fields = cls._fields
             cls._fields = (*fields, *[name for name in own if name[0] != "_" and name not in fields])
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        fields, given = self._fields, self.__dict__
-        if len(args) > len(fields):
-            raise TypeError(f"{type(self).__name__} takes {len(fields)} fields, got {len(args)}")
-        given.update(zip(fields, args, strict=False))
-        for name, value in kwargs.items():
-            if name not in fields or name in given:
+        given, known = self.__dict__, self._known
+        if known is None:
+            known = self._learn()
+        if args:
+            if len(args) > len(known):
+                raise TypeError(f"{type(self).__name__} takes {len(known)} fields, got {len(args)}")
+            given.update(zip(self._fields, args, strict=False))
+        if kwargs:
+            if not (kwargs.keys() <= known and kwargs.keys().isdisjoint(given)):
+                name = next(name for name in kwargs if name not in known or name in given)
                 raise TypeError(f"{type(self).__name__} got an unexpected or repeated {name!r}")
-            given[name] = value
-        needed = self._needed
-        if needed is None:
-            needed = type(self)._needed = tuple(name for name in fields if not hasattr(type(self), name))
-        for name in needed:
-            if name not in given:
-                raise TypeError(f"{type(self).__name__} needs {name!r}")
+            given.update(kwargs)
+        if not self._needed <= given.keys():
+            name = next(name for name in self._fields if name in self._needed and name not in given)
+            raise TypeError(f"{type(self).__name__} needs {name!r}")
         self._check()
+
+    @classmethod
+    def _learn(cls) -> frozenset[str]:
+        """All fields, and which of them have no default; at the first instance."""
+        cls._needed = frozenset([name for name in cls._fields if not hasattr(cls, name)])
+        cls._known = known = frozenset(cls._fields)
+        return known
 
     def _check(self) -> None:
         """Raise when the fields make no sense together."""
@@ -77,4 +86,5 @@ class Value:
 
     def replace(self, **changes: Any) -> Self:
         """A new value of the same type with some fields changed."""
-        return type(self)(**{**{name: getattr(self, name) for name in self._fields}, **changes})
+        own = self.__dict__
+        return type(self)(**{**{name: own[name] for name in self._fields if name in own}, **changes})
