@@ -126,8 +126,8 @@ def test_parts_of_images_fall(name: str) -> None:
 
 
 TREES = (
-    "files", "model", "reading", "dedup", "forms", "roots", "making", "trials", "drivers", "lazy", "catalog",
-    "rows", "repair", "recording", "committed", "actives",
+    "files", "model", "interfaces", "reading", "dedup", "forms", "roots", "making", "trials", "drivers",
+    "lazy", "catalog", "rows", "repair", "recording", "committed", "actives",
 )  # fmt: skip
 
 
@@ -312,7 +312,9 @@ def heavy(found: set[str]) -> set[str]:
 def test_a_start_is_light() -> None:
     """The frame with the parser of `run`."""
     code = (
-        "from nacre.cli.commands import load, lookup\nimport nacre.cli.main\nname, entry, _ = lookup(['run'])"
+        "from nacre.cli.commands import load\n"
+        "from nacre.cli.main import lookup\n"
+        "name, entry, _ = lookup(['run'])"
     )
     assert not heavy(
         loaded(f"{code}\nfrom nacre.cli.options import parse\nparse(load(name, entry), ['app'], name)")

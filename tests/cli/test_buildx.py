@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from nacre.cli.commands import lookup
-from nacre.cli.main import main
+from nacre.cli.main import lookup, main
 from nacre.words.oci import Platform
 
 SETUP = [

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nacre.cli.commands import COMMANDS, COMMON, GROUPS, CommandEntry
+from nacre.cli.commands import COMMANDS, COMMON, CommandEntry
+from nacre.cli.groups import GROUPS
 from nacre.cli.main import _bytes
 from nacre.words.oci import ImageConfig
 from nacre.words.quickjson import dumps, loads

@@ -11,7 +11,8 @@ import pytest
 import nacre
 from nacre import cli
 from nacre.cli import build, run
-from nacre.cli.commands import COMMANDS, COMMON, GROUPS, CommandEntry, load
+from nacre.cli.commands import COMMANDS, COMMON, CommandEntry, load
+from nacre.cli.groups import GROUPS
 from nacre.engine import Config, Engine
 from nacre.engine.accounts import RegistryAccounts
 from nacre.engine.baking import BakeFiles

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from nacre import __version__
-from nacre.cli.commands import COMMANDS, COMMON, GROUPS, CommandEntry, Group, load, lookup
-from nacre.cli.main import main
+from nacre.cli.commands import COMMANDS, COMMON, CommandEntry, Group, load
+from nacre.cli.groups import GROUPS
+from nacre.cli.main import lookup, main
 from nacre.words.errors import NotFound
 
 

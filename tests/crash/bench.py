@@ -112,7 +112,7 @@ class Box:
 
 def has_check() -> bool:
     """Whether there is a `nacre system check`."""
-    from nacre.cli.commands import lookup
+    from nacre.cli.main import lookup
     from nacre.words.errors import NacreError
 
     try:

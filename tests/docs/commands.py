@@ -16,7 +16,8 @@ The help of every command, as `nacre COMMAND --help` prints it. Written by
 
 def every_command() -> Iterator[tuple[str, object]]:
     """Full names and entries, top-level commands first, each entry under its shortest name only."""
-    from nacre.cli.commands import COMMANDS, COMMON, GROUPS
+    from nacre.cli.commands import COMMANDS, COMMON
+    from nacre.cli.groups import GROUPS
 
     seen = set()
     for name, entry in sorted({**COMMON, **COMMANDS}.items()):

@@ -64,8 +64,8 @@ def test_links_resolve(page: Path) -> None:
 
 @pytest.mark.parametrize(("page", "command"), shown_commands())
 def test_shown_commands_parse(page: str, command: str) -> None:
-    from nacre.cli.commands import Group, load, lookup
-    from nacre.cli.main import GLOBAL
+    from nacre.cli.commands import Group, load
+    from nacre.cli.main import GLOBAL, lookup
     from nacre.cli.options import Command, parse
 
     line = parse(

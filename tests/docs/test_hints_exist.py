@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from nacre.cli.commands import COMMANDS, COMMON, GROUPS, Group, load, lookup
-from nacre.cli.main import GLOBAL
+from nacre.cli.commands import COMMANDS, COMMON, Group, load
+from nacre.cli.groups import GROUPS
+from nacre.cli.main import GLOBAL, lookup
 from nacre.cli.options import Command, HelpWanted, Option, parse
 from nacre.words.errors import NacreError
 

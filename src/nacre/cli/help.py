@@ -6,7 +6,8 @@ import shutil
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
-from .commands import COMMANDS, COMMON, GROUPS, CommandEntry, Group, load
+from .commands import COMMANDS, COMMON, CommandEntry, Group, load
+from .groups import GROUPS
 from .options import Command, Option
 
 _GUTTER = 3

@@ -22,14 +22,16 @@ from _signal import (  # type: ignore[import-not-found]
 )
 
 from .. import __version__
-from ..words.errors import NacreError
-from .commands import Group, load, lookup
+from ..words.errors import NacreError, NotFound
+from .commands import ALIASES, COMMANDS, COMMON, Group, load
 from .context import DRIVERS, POLICIES, Context
 from .options import Args, Command, HelpWanted, choice, flag, parse, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from .commands import CommandEntry
 
 GLOBAL = (
     flag("-D, --debug", "Show the traceback of an error"),
@@ -145,6 +147,56 @@ def _run(argv: Sequence[str], outcome: _Outcome) -> int:
         return _help(name.split())
     outcome.failure = command.failure
     return _command(command, line, args)
+
+
+def lookup(words: Sequence[str]) -> tuple[str, CommandEntry | Group, Sequence[str]]:
+    """The command that a line begins with: its full name, its place, the words after it.
+
+    A group alone, or followed by an option, gives the group. Raises NotFound with a suggestion.
+    """
+    first, rest = ALIASES.get(words[0], words[0]), words[1:]
+    entry = COMMON.get(first) or COMMANDS.get(first)
+    if entry is not None:
+        return first, entry, rest
+    from .groups import GROUPS
+
+    group = GROUPS.get(first)
+    if group is None:
+        raise _unknown(first, first, [*COMMON, *COMMANDS, *GROUPS, "help"], "")
+    rest = _moved(rest) if group.commands is GROUPS["buildx"].commands else rest
+    return _within(first, group, rest)
+
+
+def _within(first: str, group: Group, rest: Sequence[str]) -> tuple[str, CommandEntry | Group, Sequence[str]]:
+    if not rest or rest[0].startswith("-"):
+        return first, group, rest
+    second = group.aliases.get(rest[0], rest[0])
+    if (two := " ".join(rest[:2])) in group.commands:
+        return f"{first} {two}", group.commands[two], rest[2:]
+    begins = {name.split()[0] for name in group.commands}
+    if second in begins - {*group.commands}:
+        if not "".join(rest[1:2]).strip("-h"):
+            return first, group, rest[1:]
+        raise _unknown(f"{first} {two}", two, [*group.commands], f"{first} ")
+    if second not in group.commands:
+        raise _unknown(f"{first} {second}", second, [*begins, *group.aliases], f"{first} ")
+    return f"{first} {second}", group.commands[second], rest[1:]
+
+
+def _moved(words: Sequence[str]) -> Sequence[str]:
+    """`--builder NAME`, which may stand before a command, behind it."""
+    if words and words[0].startswith("--builder="):
+        return [*words[1:2], words[0], *words[2:]]
+    return [words[2], *words[:2], *words[3:]] if len(words) > 2 and words[0] == "--builder" else words
+
+
+def _unknown(shown: str, word: str, known: list[str], prefix: str) -> NotFound:
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, known, 1, 0.7)
+    help_line = f"see 'nacre {prefix}--help'"
+    hint = f"did you mean 'nacre {prefix}{close[0]}'? {help_line}" if close else help_line
+    return NotFound(f"unknown command: nacre {shown}", hint=hint)
 
 
 def _command(command: Command, line: Args, args: Args) -> int:

@@ -1,0 +1,192 @@
+"""Management commands: the table of those that have commands of their own. Read when one of them is typed."""
+
+from __future__ import annotations
+
+from .commands import COMMANDS, COMMON, CommandEntry, Group
+
+_BUILDX = {
+    "bake": COMMANDS["bake"],
+    "build": COMMON["build"],
+    "create": CommandEntry("buildx", "Create a new builder instance", "CREATE"),
+    "du": CommandEntry("buildcache", "Disk usage of the build cache", "DU"),
+    "imagetools create": CommandEntry("imagetools", "Create a new image based on source images", "CREATE"),
+    "imagetools inspect": CommandEntry("imagetools", "Show details of an image in the registry", "INSPECT"),
+    "inspect": CommandEntry("buildx", "Inspect current builder instance", "INSPECT"),
+    "ls": CommandEntry("buildx", "List builder instances", "LS"),
+    "prune": CommandEntry("buildcache", "Remove build cache", "PRUNE"),
+    "rm": CommandEntry("buildx", "Remove one or more builder instances", "RM"),
+    "stop": CommandEntry("buildx", "Stop builder instance", "STOP"),
+    "use": CommandEntry("buildx", "Set the current builder instance", "USE"),
+    "version": CommandEntry("buildx", "Show buildx version information", "VERSION"),
+}
+"""What docker has under two names."""
+
+GROUPS = {
+    "builder": Group("Manage builds", _BUILDX, {"b": "build", "f": "bake"}),
+    "buildx": Group("Manage builds, as buildx", _BUILDX, {"b": "build", "f": "bake"}),
+    "container": Group(
+        "Manage containers",
+        {
+            "attach": COMMANDS["attach"],
+            "commit": COMMANDS["commit"],
+            "cp": COMMANDS["cp"],
+            "create": COMMANDS["create"],
+            "diff": COMMANDS["diff"],
+            "exec": COMMON["exec"],
+            "export": COMMANDS["export"],
+            "inspect": CommandEntry("inspect", "Display detailed information on one or more containers"),
+            "kill": COMMANDS["kill"],
+            "logs": COMMANDS["logs"],
+            "ls": COMMON["ps"],
+            "pause": COMMANDS["pause"],
+            "port": COMMANDS["port"],
+            "prune": CommandEntry("prune", "Remove all stopped containers", "CONTAINER"),
+            "rename": COMMANDS["rename"],
+            "restart": COMMANDS["restart"],
+            "rm": COMMANDS["rm"],
+            "run": COMMON["run"],
+            "start": COMMANDS["start"],
+            "stats": COMMANDS["stats"],
+            "stop": COMMANDS["stop"],
+            "top": COMMANDS["top"],
+            "unpause": COMMANDS["unpause"],
+            "update": COMMANDS["update"],
+            "wait": COMMANDS["wait"],
+        },
+        {"list": "ls", "ps": "ls", "remove": "rm"},
+    ),
+    "image": Group(
+        "Manage images",
+        {
+            "build": COMMON["build"],
+            "copy": COMMANDS["copy"],
+            "explore": COMMANDS["explore"],
+            "history": COMMANDS["history"],
+            "import": COMMANDS["import"],
+            "inspect": CommandEntry("inspect", "Display detailed information on one or more images"),
+            "load": COMMANDS["load"],
+            "ls": COMMON["images"],
+            "prune": CommandEntry("prune", "Remove unused images", "IMAGE"),
+            "pull": COMMON["pull"],
+            "push": COMMON["push"],
+            "rm": COMMANDS["rmi"],
+            "save": COMMANDS["save"],
+            "tag": COMMANDS["tag"],
+            "tree": COMMANDS["tree"],
+        },
+        {"list": "ls", "remove": "rm"},
+    ),
+    "layer": Group(
+        "Work with layers in pipes",
+        {
+            "apply": CommandEntry("layer", "Extract a layer from STDIN onto a directory", "APPLY"),
+            "diff": CommandEntry("layer", "Write the layer that turns one directory into another", "DIFF"),
+            "ls": CommandEntry("layer", "List the entries of a layer", "LS"),
+        },
+        {"list": "ls"},
+    ),
+    "manifest": Group(
+        "Manage manifests and manifest lists",
+        {
+            "annotate": CommandEntry(
+                "manifest", "Add information to an image of a local manifest list", "ANNOTATE"
+            ),
+            "create": CommandEntry(
+                "manifest", "Create a local manifest list for annotating and pushing", "CREATE"
+            ),
+            "inspect": CommandEntry("manifest", "Display an image manifest, or manifest list", "INSPECT"),
+            "push": CommandEntry("manifest", "Push a manifest list to a repository", "PUSH"),
+            "rm": CommandEntry("manifest", "Delete one or more manifest lists from local storage", "RM"),
+        },
+        {"remove": "rm"},
+    ),
+    "network": Group(
+        "Manage networks",
+        {
+            "connect": CommandEntry("network", "Connect a container to a network", "CONNECT"),
+            "create": CommandEntry("network", "Create a network", "CREATE"),
+            "disconnect": CommandEntry("network", "Disconnect a container from a network", "DISCONNECT"),
+            "inspect": CommandEntry(
+                "network", "Display detailed information on one or more networks", "INSPECT"
+            ),
+            "ls": CommandEntry("network", "List networks", "LS"),
+            "prune": CommandEntry("network", "Remove all unused networks", "PRUNE"),
+            "rm": CommandEntry("network", "Remove one or more networks", "RM"),
+        },
+        {"list": "ls", "remove": "rm"},
+    ),
+    "registry": Group(
+        "Run a registry",
+        {
+            "audit": CommandEntry("accounts", "Show who changed, pushed, deleted, logged in", "AUDIT"),
+            "backup": CommandEntry("registry", "Copy a registry while it is served", "BACKUP"),
+            "check": CommandEntry("registry", "Prove that every image can be pulled", "CHECK"),
+            "gc": CommandEntry("registry", "Remove what nothing names any more", "GC"),
+            "grant": CommandEntry("accounts", "Let a user or a team do something in a namespace", "GRANT"),
+            "grants": CommandEntry("accounts", "List who may do what", "GRANTS"),
+            "import": CommandEntry("registry", "Take over another registry", "IMPORT"),
+            "namespace ls": CommandEntry("accounts", "List what holds in namespaces", "NAMESPACE_LS"),
+            "namespace set": CommandEntry(
+                "accounts", "Make a namespace public, its tags immutable, or limit it", "NAMESPACE_SET"
+            ),
+            "purge": CommandEntry("registrycontent", "Remove for good what was deleted", "PURGE"),
+            "replication add": CommandEntry("replication", "Add a rule for another registry", "ADD"),
+            "replication ls": CommandEntry("replication", "List what replicates, and how far it is", "LS"),
+            "replication rm": CommandEntry("replication", "Remove rules that were added", "RM"),
+            "replication run": CommandEntry("replication", "Compare and replicate everything now", "RUN"),
+            "replication status": CommandEntry("replication", "Show what waits or has failed", "STATUS"),
+            "repo ls": CommandEntry("registrycontent", "List repositories", "REPO_LS"),
+            "repo rm": CommandEntry("registrycontent", "Delete repositories", "REPO_RM"),
+            "restore": CommandEntry("registry", "Make a registry of a backup", "RESTORE"),
+            "retention": CommandEntry("registrycontent", "Remove tags by number and age", "RETENTION"),
+            "revoke": CommandEntry("accounts", "Take back what was granted", "REVOKE"),
+            "serve": CommandEntry("registry", "Serve a registry over HTTP"),
+            "team add": CommandEntry("accounts", "Create teams", "TEAM_ADD"),
+            "team join": CommandEntry("accounts", "Make users members of a team", "TEAM_JOIN"),
+            "team leave": CommandEntry("accounts", "Take users out of a team", "TEAM_LEAVE"),
+            "team ls": CommandEntry("accounts", "List teams", "TEAM_LS"),
+            "team rm": CommandEntry("accounts", "Remove teams", "TEAM_RM"),
+            "token add": CommandEntry("accounts", "Create a token for a user", "TOKEN_ADD"),
+            "token ls": CommandEntry("accounts", "List tokens", "TOKEN_LS"),
+            "token rm": CommandEntry("accounts", "Remove tokens", "TOKEN_RM"),
+            "trust add": CommandEntry("trust", "Let CI jobs push by the tokens of their issuer", "TRUST_ADD"),
+            "trust ls": CommandEntry("trust", "List what CI jobs may do", "TRUST_LS"),
+            "trust rm": CommandEntry("trust", "Trust an issuer no more", "TRUST_RM"),
+            "undelete": CommandEntry("registrycontent", "Restore what was deleted or moved", "UNDELETE"),
+            "user add": CommandEntry("accounts", "Create a user", "USER_ADD"),
+            "user ls": CommandEntry("accounts", "List users", "USER_LS"),
+            "user rm": CommandEntry("accounts", "Remove users", "USER_RM"),
+            "user update": CommandEntry(
+                "accounts", "Change the password or the state of a user", "USER_UPDATE"
+            ),
+            "webhook ls": CommandEntry("registrycontent", "List who is told what happens", "WEBHOOK_LS"),
+            "webhook test": CommandEntry("registrycontent", "Send a test event to webhooks", "WEBHOOK_TEST"),
+        },
+        {},
+    ),
+    "system": Group(
+        "Manage nacre",
+        {
+            "check": CommandEntry("check", "Verify everything in the store, and repair it"),
+            "df": CommandEntry("df", "Show disk usage"),
+            "events": COMMANDS["events"],
+            "info": COMMON["info"],
+            "prune": CommandEntry("prune", "Remove unused data", "SYSTEM"),
+            "reset": CommandEntry("reset", "Remove the store with all containers, images and volumes"),
+        },
+        {},
+    ),
+    "volume": Group(
+        "Manage volumes",
+        {
+            "create": CommandEntry("volume", "Create a volume", "CREATE"),
+            "inspect": CommandEntry(
+                "volume", "Display detailed information on one or more volumes", "INSPECT"
+            ),
+            "ls": CommandEntry("volume", "List volumes", "LS"),
+            "prune": CommandEntry("volume", "Remove unused volumes", "PRUNE"),
+            "rm": CommandEntry("volume", "Remove one or more volumes", "RM"),
+        },
+        {"list": "ls", "remove": "rm"},
+    ),
+}
