@@ -10,7 +10,7 @@ it can be: one thread may enter such a group without a lock that every fork of t
 from __future__ import annotations
 
 import os
-from struct import Struct
+from _struct import Struct
 
 from . import linux
 
@@ -111,8 +111,8 @@ def _write(group: int, name: str, text: str) -> None:
 
 def path(pid: int | str = "self") -> str:
     """The group of a process, from the root that we see; "" where there is no such hierarchy."""
-    with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as lines:
-        return next((line[3:].rstrip("\n") for line in lines if line.startswith("0::")), "")
+    lines = linux.read_proc(f"/proc/{pid}/cgroup").decode("utf-8", "surrogateescape").split("\n")
+    return next((line[3:] for line in lines if line.startswith("0::")), "")
 
 
 def follow(pid: int) -> None:
@@ -187,13 +187,13 @@ def _mounted() -> int:
     To mount it once more takes 5 to 10 ms: the kernel waits until no processor is in an old state (RCU).
     Source: proc_pid_mountinfo(5); names that are escaped there are not found; another mount may cover one.
     """
-    with open("/proc/self/mountinfo", "rb") as lines:
-        for line in lines:
-            number, _, _, root, place, options = line.split(b" ", 6)[:6]
-            if b" - cgroup2 " in line and root == b"/" and options.startswith(b"rw"):
-                fd = _folder_on(place, int(number))
-                if fd >= 0:
-                    return fd
+    lines = linux.read_proc("/proc/self/mountinfo").split(b"\n")
+    for line in [line for line in lines if b" - cgroup2 " in line]:
+        number, _, _, root, place, options = line.split(b" ", 6)[:6]
+        if root == b"/" and options.startswith(b"rw"):
+            fd = _folder_on(place, int(number))
+            if fd >= 0:
+                return fd
     return -1
 
 

@@ -156,10 +156,11 @@ def _show(path: bytes | str) -> str:
 
 def read_bounded(read: Callable[[int], bytes], limit: int, what: str) -> bytes:
     """All that `read` gives until b"". Raises TooLarge for more than `limit` bytes."""
-    parts, total = [], 0
-    while part := read(min(1 << 20, limit + 1 - total)):
+    parts, total, most = [], 0, 1 << 15  # most files are small, and memory that is not used costs as well
+    while part := read(min(most, limit + 1 - total)):
         parts.append(part)
         total += len(part)
+        most = 1 << 20
         if total > limit:
             raise TooLarge(f"{what} has more than the {limit} bytes allowed here")
     return b"".join(parts)

@@ -438,8 +438,15 @@ def _triples(own: int, ranges: list[Range]) -> tuple[Range, ...]:
 
 
 def _read_map(path: str) -> tuple[Range, ...]:
-    numbers = [int(word) for word in _read(path).split()]
+    numbers = [int(word) for word in _proc(path).split()]
     return tuple(zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True))
+
+
+def _proc(path: str) -> bytes:
+    try:
+        return linux.read_proc(path)
+    except OSError:
+        return b""
 
 
 def _read(path: str) -> str:

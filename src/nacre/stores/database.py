@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+from _struct import Struct
 from _thread import RLock
 from _weakref import ref
-from struct import Struct
 
 from ..ground.files import Lock, os_errors, sync_path, trace
+from ..ground.linux import read_proc
 from ..words.errors import DamagedStore, DiskFull, NotFound, StoreError
 from . import forkguard
 from .sqlite import sqlite3
@@ -458,6 +459,6 @@ def boot_id() -> str:
     """Identifies this boot of the machine. Source: random(4)."""
     global _boot
     if not _boot:
-        with os_errors("read the boot id"), open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
-            _boot = file.read().strip()
+        with os_errors("read the boot id"):
+            _boot = read_proc("/proc/sys/kernel/random/boot_id").decode().strip()
     return _boot

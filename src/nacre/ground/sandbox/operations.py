@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+from _struct import Struct
 from errno import ESRCH
-from struct import Struct
 
 from ...words.errors import SandboxError
 from ...words.mount import Bind, Mount
