@@ -9,10 +9,12 @@ from pathlib import Path
 from nacre.ground.work.budget import Budget
 from nacre.stores import Store
 from nacre.stores.sweep import empty_trash
-from nacre.stores.trees import Actives, Mode, Trees
+from nacre.stores.trees.actives import Actives
 from nacre.stores.trees.catalog import TreeCatalog
+from nacre.stores.trees.committed import Trees
 from nacre.stores.trees.drivers import DriverChoice
-from nacre.stores.trees.model import HeldLocks, StoredTree, TreeForm
+from nacre.stores.trees.interfaces import TreeForm
+from nacre.stores.trees.model import HeldLocks, Mode, StoredTree
 from nacre.words.digest import Digest
 
 

@@ -41,9 +41,9 @@ forkguard forkmap forks format forward forwarding found frames freed from full f
 goheader gotemplate group gzip hash hashes hashing header headings health healthcheck held help here heredoc
 history hook host
 hostkey hostlibs hosts id identifier identity ids ignore image images import importer index indexed indexing
-indexread info ingest ingested init inode inodes inputs inside inspect instruction instructions invalid ip ipc
-item items job join joining journal jsonfile jump key keys kill kind known label laid large later launch layer
-ldap
+indexread info ingest ingested init inode inodes inputs inside inspect instruction instructions interfaces
+invalid ip ipc item items job join joining journal jsonfile jump key keys kill kind known label laid large
+later launch layer ldap
 layers layout lease leases leave lex lexer libc libraries limits line lines link links lint linux list
 listen listing lists literals live load loaded loader local localcontent lock locks log
 logdrivers logfiles logical login logins logoptions logout

@@ -13,7 +13,7 @@ from nacre.images.arrows.pull import pull
 from nacre.images.layers import ingest as layers
 from nacre.images.layers.ingest import PartialBlob
 from nacre.stores.store import Store
-from nacre.stores.trees import Trees
+from nacre.stores.trees.committed import Trees
 from nacre.words.digest import Digest
 from nacre.words.errors import DigestMismatch, RegistryError, TooLarge
 from nacre.words.reference import Reference

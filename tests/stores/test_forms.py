@@ -19,7 +19,8 @@ from nacre.stores.trees.forms.either import EitherForm
 from nacre.stores.trees.forms.folder import FolderForm
 from nacre.stores.trees.forms.indexed import IndexedForm
 from nacre.stores.trees.forms.proof import prove
-from nacre.stores.trees.model import HeldLocks, Mode, StoredTree, TreeForm, TreeInfo
+from nacre.stores.trees.interfaces import TreeForm
+from nacre.stores.trees.model import HeldLocks, Mode, StoredTree, TreeInfo
 from nacre.stores.trees.reading.view import open_view
 from nacre.words.digest import Digest
 from nacre.words.errors import InvalidArchive, Unsupported

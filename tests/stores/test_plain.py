@@ -20,7 +20,8 @@ from nacre.grammars.tar.read import read_tar
 from nacre.ground import clone as cloning
 from nacre.ground import userns
 from nacre.stores import Store
-from nacre.stores.trees import Active, Mode
+from nacre.stores.trees.actives import Active
+from nacre.stores.trees.model import Mode
 from nacre.words.digest import Digest
 from nacre.words.errors import StoreError, Unsupported
 

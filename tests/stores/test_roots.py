@@ -22,7 +22,8 @@ from nacre.ground import mounts, userns
 from nacre.ground.work.budget import Budget
 from nacre.stores.trees.forms.folder import FolderForm
 from nacre.stores.trees.forms.indexed import IndexedForm
-from nacre.stores.trees.model import ActiveTree, Mode, StoredTree, Times, TreeForm, TreeInfo, TreeRoot
+from nacre.stores.trees.interfaces import TreeForm, TreeRoot
+from nacre.stores.trees.model import ActiveTree, Mode, StoredTree, Times, TreeInfo
 from nacre.stores.trees.reading.view import open_view
 from nacre.stores.trees.roots.laidout import LaidOut
 from nacre.stores.trees.roots.mounted import Mounted

@@ -16,9 +16,10 @@ from treekit import Kit
 from nacre.grammars.tar.read import read_tar
 from nacre.ground import mounts, userns
 from nacre.stores import Store
-from nacre.stores.trees import Active, Mode
+from nacre.stores.trees.actives import Active
 from nacre.stores.trees.forms import owners
 from nacre.stores.trees.forms.owners import RecordedOwner
+from nacre.stores.trees.model import Mode
 from nacre.words.digest import Digest
 
 SECOND = 1_000_000_000

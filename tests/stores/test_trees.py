@@ -17,10 +17,11 @@ from nacre.grammars.tar.read import read_tar
 from nacre.ground import mounts, userns
 from nacre.ground.work.budget import Budget
 from nacre.stores import Store
-from nacre.stores.trees import Active, Mode
+from nacre.stores.trees.actives import Active
 from nacre.stores.trees.drivers import NAMES, UNPACKING, Drivers
 from nacre.stores.trees.forms import owners
 from nacre.stores.trees.forms.owners import RecordedOwner
+from nacre.stores.trees.model import Mode
 from nacre.words.digest import Digest
 from nacre.words.errors import (
     Conflict,

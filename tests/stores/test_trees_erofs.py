@@ -463,8 +463,8 @@ def test_a_change_of_metadata_copies_the_file(kit: Kit) -> None:
 
 
 def test_what_cannot_be_mounted_is_said(tmp_path: Path) -> None:
-    from nacre.stores.trees import Mode
     from nacre.stores.trees.forms.indexed import IndexedForm
+    from nacre.stores.trees.model import Mode
     from nacre.stores.trees.trials import mounts_indexes
 
     with pytest.raises(Unsupported, match="root of the first user namespace"):

@@ -15,7 +15,7 @@ from nacre.grammars.tar.entry import Entry
 from nacre.ground import mounts
 from nacre.ground.extract import Form, apply
 from nacre.stores import Store
-from nacre.stores.trees import Mode
+from nacre.stores.trees.model import Mode
 from nacre.words.digest import Digest
 from nacre.words.errors import InvalidArchive
 from nacre.words.mount import Overlay

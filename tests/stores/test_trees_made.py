@@ -15,7 +15,7 @@ from treekit import Kit
 
 from nacre.ground import mounts
 from nacre.stores import Store
-from nacre.stores.trees import Mode
+from nacre.stores.trees.model import Mode
 from nacre.words.digest import Digest
 from nacre.words.errors import InvalidArchive, Unsupported
 from nacre.words.mount import Overlay

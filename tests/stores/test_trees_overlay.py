@@ -16,7 +16,7 @@ from nacre.grammars.tar.entry import Entry
 from nacre.ground.extract import extraction
 from nacre.ground.files import disk_usage
 from nacre.stores import Store
-from nacre.stores.trees import Mode
+from nacre.stores.trees.model import Mode
 from nacre.words.digest import Digest
 from nacre.words.errors import DigestMismatch, InvalidArchive, StoreError, Unsupported
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ..services.containers.service import Containers, CreateRequest
     from ..stores.containers import ContainerRow
     from ..stores.store import Store
-    from ..stores.trees import Active
+    from ..stores.trees.actives import Active
     from ..words.oci import Platform
     from ..words.progress import Progress
     from ..words.reference import Reference

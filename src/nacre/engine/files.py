@@ -100,7 +100,7 @@ def locate(engine: Wiring, name: str) -> Located:
 
 def _form() -> Form:
     from ..ground.extract import Form
-    from ..stores.trees import Mode
+    from ..stores.trees.model import Mode
 
     mode = Mode.detect()
     return Form(whiteouts="none", owners=not mode.single, devices=mode.devices)

@@ -64,7 +64,7 @@ class LayerTools:
 
     def _form(self) -> Form:
         from ..ground.extract import Form
-        from ..stores.trees import Mode
+        from ..stores.trees.model import Mode
 
         mode, budget = Mode.detect(), self._engine.budget
         return Form(whiteouts="delete", owners=not mode.single, devices=mode.devices, budget=budget)

@@ -9,13 +9,15 @@ from .blobpolicy import BlobPolicy
 from .blobs import BlobStore
 from .leases import LeaseStore
 from .refs import RefStore
-from .trees import Actives, Mode, Trees
+from .trees.actives import Actives
 from .trees.catalog import TreeCatalog
 from .trees.drivers import DriverChoice
+from .trees.model import Mode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .store import Store
+    from .trees.committed import Trees
 
 
 class StoreContent:
@@ -29,5 +31,12 @@ class StoreContent:
         catalog = TreeCatalog(root, database, self.leases, Mode.detect(single), lambda: store.budget)
         catalog.restore = store.restore
         self.driver = DriverChoice(root, database, catalog.drivers, driver)
-        self.trees, self.actives = Trees(catalog, self.driver), Actives(catalog, self.driver)
+        self._catalog, self.actives = catalog, Actives(catalog, self.driver)
         self.refs = RefStore(database)
+
+    @property
+    def trees(self) -> Trees:
+        """Committed trees; the start of a container asks the catalog alone."""
+        from .trees.committed import Trees
+
+        return Trees(self._catalog, self.driver)

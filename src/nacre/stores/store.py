@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from .leases import LeaseStore
     from .refs import RefStore
     from .steps import StepStore
-    from .trees import Actives, Trees
+    from .trees.actives import Actives
+    from .trees.committed import Trees
     from .trees.drivers import DriverChoice
 
 

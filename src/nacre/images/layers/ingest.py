@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ...ground.work.budget import Budget
     from ...stores.ingest import Ingest
     from ...stores.store import Store
-    from ...stores.trees import Active
+    from ...stores.trees.actives import Active
     from ...words.progress import Task
     from .job import LayerJob
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ...grammars.dockerfile.mounts import RunMount
     from ...images.dockerfile.fold import Step
     from ...images.dockerfile.plan import StagePlan
-    from ...stores.trees import Active
+    from ...stores.trees.actives import Active
     from ...words.digest import Digest
     from .copy import LayerCopier
     from .items import CopySource

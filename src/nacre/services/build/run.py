@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ...images.dockerfile.fold import RunAction
     from ...images.model.limits import Limits
     from ...stores.store import Store
-    from ...stores.trees import Active
+    from ...stores.trees.actives import Active
     from ...words.digest import Digest
     from ...words.mount import Mount
     from ...words.oci import Descriptor, Platform

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ...grammars.tar.entry import Reader
     from ...stores.store import Store
-    from ...stores.trees import Active
+    from ...stores.trees.actives import Active
     from ...stores.trees.reading.view import Found, TreeView
 
     Member = tuple[Entry, Callable[[], Reader] | None]

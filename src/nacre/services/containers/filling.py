@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from ...ground.extract import Form
 from ...ground.files import os_errors, remove_tree, surely, trace
 from ...stores import volumes
-from ...stores.trees import Mode
+from ...stores.trees.model import Mode
 from . import copying
 
 TYPE_CHECKING = False

@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...stores.shared import Shared
     from ...stores.store import Store
-    from ...stores.trees import Active
+    from ...stores.trees.actives import Active
     from ...stores.trees.recording import RecordedMount
     from .service import CreateRequest
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ...images.model.healthcheck import HealthOptions
     from ...images.model.image import Image
     from ...images.model.limits import Limits
-    from ...stores.trees import Active
+    from ...stores.trees.actives import Active
     from .supervision import Supervision
 
 

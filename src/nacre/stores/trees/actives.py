@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from .catalog import TreeCatalog
     from .drivers import Driver, DriverChoice
-    from .model import Member, TreeInfo, Write
+    from .interfaces import Member, Write
+    from .model import TreeInfo
     from .roots.comparison import Comparison
     from .roots.kept import Roots
     from .rows import ActiveRows

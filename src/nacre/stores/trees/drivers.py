@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ...ground.work.budget import Budget
-    from .model import Mode, TreeForm, TreeRoot
+    from .interfaces import TreeForm, TreeRoot
+    from .model import Mode
     from .roots.mounted import Mounted
 
 NAMES = ("erofs", "overlay", "plain")

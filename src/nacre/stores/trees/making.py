@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from ...grammars.tar.entry import Reader
     from ...ground.work.budget import Budget
     from ...words.digest import Digest
-    from .model import HeldLocks, TreeForm, TreeInfo
+    from .interfaces import TreeForm
+    from .model import HeldLocks, TreeInfo
 
 
 class Making:

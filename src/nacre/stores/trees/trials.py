@@ -14,7 +14,8 @@ from .model import HeldLocks, StoredTree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .model import Mode, TreeForm
+    from .interfaces import TreeForm
+    from .model import Mode
 
 _ENOTBLK = 15
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from ....grammars.tar.entry import Reader
     from ....words.mount import Erofs
-    from ..model import HeldLocks, StoredTree, TreeForm, TreeInfo, TreeWriter, Write
+    from ..interfaces import TreeForm, TreeWriter, Write
+    from ..model import HeldLocks, StoredTree, TreeInfo
     from ..reading.reader import LayerReader
     from .folder import FolderForm
     from .indexed import IndexedForm

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from ....grammars.tar.entry import Entry, Reader
     from ....ground.extract import Stats
     from ....ground.work.budget import Budget
-    from ..model import HeldLocks, Mode, StoredTree, TreeWriter, Write
+    from ..interfaces import TreeWriter, Write
+    from ..model import HeldLocks, Mode, StoredTree
     from ..reading.reader import LayerReader
     from .skeleton import StreamRecorder
 

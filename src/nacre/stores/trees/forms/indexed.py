@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from ....grammars.tar.entry import Reader
     from ..dedup.donors import Donors
-    from ..model import HeldLocks, StoredTree, TreeInfo, TreeWriter, Write
+    from ..interfaces import TreeWriter, Write
+    from ..model import HeldLocks, StoredTree, TreeInfo
     from ..reading.reader import LayerReader
 
 

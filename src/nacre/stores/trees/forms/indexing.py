@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
     from ....grammars.tar.entry import Entry, Reader
     from ..dedup.donors import Donors
-    from ..model import HeldLocks, Write
+    from ..interfaces import Write
+    from ..model import HeldLocks
 
 _CHUNK = 1 << 18
 _MAX_SPARSE = (1 << 32) - 2

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from ....grammars.tar.entry import Entry, Reader
-    from ..model import StoredTree, Write
+    from ..interfaces import Write
+    from ..model import StoredTree
     from ..reading.reader import LayerReader
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC

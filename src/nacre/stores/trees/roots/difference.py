@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from ....grammars.tar.entry import Entry
     from ....ground.scan import Opener
-    from ..model import ActiveTree, Times, Writer
+    from ..interfaces import Writer
+    from ..model import ActiveTree, Times
     from .inherited import Owners
 
 _NANO = 1_000_000_000

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from ....grammars.tar.entry import Entry
     from ....words.mount import Mount
     from ..forms.owners import RecordedOwner
-    from ..model import ActiveTree, Member, Mode, StoredTree, Times, TreeInfo, Writer
+    from ..interfaces import Member, Writer
+    from ..model import ActiveTree, Mode, StoredTree, Times, TreeInfo
     from .mounted import Mounted
     from .record import Changes
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ....words.mount import Mount
-    from ..model import ActiveTree, Member, Mode, StoredTree, Times, TreeInfo, Writer
+    from ..interfaces import Member, Writer
+    from ..model import ActiveTree, Mode, StoredTree, Times, TreeInfo
     from .comparison import Comparison
     from .inherited import Owners
 
