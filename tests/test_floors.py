@@ -324,7 +324,6 @@ def test_a_start_is_light() -> None:
 def imported(nacre: Nacre, *words: str) -> set[str]:
     """What a whole command imports, as the interpreter itself reports it, less what it imports anyway."""
     command = nacre.command(*words)
-    start = "import sys; from nacre.cli.main import entry; sys.argv[0] = 'nacre'; entry()"
     reports = [
         subprocess.run(
             [command[0], "-X", "importtime", *rest],
@@ -333,7 +332,7 @@ def imported(nacre: Nacre, *words: str) -> set[str]:
             env=nacre.env,
             check=False,
         )
-        for rest in (("-P", "-c", start, *command[4:]), ("-c", ""))
+        for rest in (command[1:], ("-c", ""))
     ]
     assert [report.returncode for report in reports] == [0, 0], reports[0].stderr
     found, anyway = (

@@ -402,8 +402,8 @@ def test_other_networks_than_that_of_the_host_cost_nothing(lab: Lab) -> None:
         "finally: print(*[n for n in sys.modules if 'network' in n or n == '_socket'], file=sys.stderr)"
     )
     words = lab.command("run", "--rm", "--network", "none", IMAGE, "true")
-    place = words.index("-m")
-    words[place : place + 2] = ["-c", f"import sys; sys.argv[0] = 'nacre'\n{code}"]
+    place = words.index("--root")
+    words[place - 1 : place] = ["-c", f"import sys; sys.argv[0] = 'nacre'\n{code}"]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stderr.strip() == ""
 

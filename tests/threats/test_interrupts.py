@@ -40,8 +40,14 @@ class Work:
 
     def stopped(self, number: int, moment: str) -> subprocess.CompletedProcess[bytes]:
         command = self.nacre.command(*self.words)
-        at = command.index("nacre")
-        line = [sys.executable, "-P", str(STOPPER), str(int(number)), moment, *command[at + 1 :]]
+        line = [
+            sys.executable,
+            "-P",
+            str(STOPPER),
+            str(int(number)),
+            moment,
+            *command[command.index("--root") :],
+        ]
         # An interrupt while scandir() runs is raised before `with` has what it returns.
         env = {**self.nacre.env, "PYTHONWARNINGS": "error,ignore:unclosed scandir iterator:ResourceWarning"}
         return subprocess.run(
