@@ -64,6 +64,30 @@ def test_a_round_is_made_once_a_second_at_most() -> None:
     os.close(writer)
 
 
+def test_a_number_that_has_become_another_is_not_called() -> None:
+    """Whichever of two is called first replaces the other by one that is not ready."""
+    served, called, wrong = Serving(), [], []
+    pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(3)]
+    (one, _), (two, _), (empty, _) = pipes
+
+    def replace(own: int, other: int) -> None:
+        called.append(own)
+        for each in (own, other):
+            served.forget(each)
+        os.dup2(empty, other, inheritable=False)
+        served.watch(other, lambda: wrong.append(other))
+
+    for own, other in ((one, two), (two, one)):
+        served.watch(own, lambda own=own, other=other: replace(own, other))
+        os.write(pipes[own == two][1], b".")
+    served.begin()
+    until(lambda: called)
+    served.end()
+    assert (len(called), wrong) == (1, [])
+    for end in (each for pipe in pipes for each in pipe):
+        os.close(end)
+
+
 def test_who_waits_is_called_again_soon() -> None:
     served, rounds = Serving(), []
 
