@@ -130,9 +130,13 @@ class Routes:
     def __init__(self) -> None:
         self.who, self.links, self.now, self.fails = "one", [Link()], 0.0, False
         self.asked: list[str] = []
+        self.joined = 0
 
     def address_beside(self, address: bytes) -> bytes:
         return OWN if address[:3] == OWN[:3] else b""
+
+    def changed(self) -> object:
+        return self.joined
 
     def neighbour(self, address: bytes) -> str:
         return self.who if address == OTHER else ""
@@ -221,10 +225,12 @@ def test_another_has_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
     with known(monkeypatch, 2) as (made, routes, run):
         made.pass_on(datagram(b"a"))
         run()
-        routes.who, routes.now = "two", 2.0
+        routes.who = "two"
+        made.pass_on(datagram(b"still to the first, as it was a moment ago"))
+        routes.joined = 1
         made.pass_on(datagram(b"b"))
         run()
-        assert [said(link) for link in routes.links] == [[b"a"], [b"b"]]
+        assert [len(said(link)) for link in routes.links] == [2, 1]
         routes.who = ""
         made.expire()
         assert routes.links[1].closed

@@ -60,6 +60,7 @@ class Nowhere:
         raise AssertionError
 
     link_of: Any = neighbour
+    changed: Any = neighbour
 
 
 def sent(*packets: bytes) -> tuple[list[bytes], list[bytes]]:

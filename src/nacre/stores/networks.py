@@ -259,6 +259,13 @@ class Networks:
         """Those whose containers run."""
         return [member for member in self._written(name) if self._is_kept(member.container)]
 
+    def joined(self, name: str) -> int:
+        """When somebody has joined or left a network last, in nanoseconds; 0 for one that is gone."""
+        try:
+            return os.stat(f"{self._folder}/{name}/members").st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
     def _written(self, name: str) -> list[Member]:
         folder = f"{self._folder}/{name}/members"
         try:

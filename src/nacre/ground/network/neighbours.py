@@ -30,6 +30,9 @@ if TYPE_CHECKING:
         def address_beside(self, address: bytes) -> bytes:
             """The container's own in the network that an address belongs to; b"" if it is in none such."""
 
+        def changed(self) -> object:
+            """Another value when somebody has joined or left its networks; who was killed counts later."""
+
         def neighbour(self, address: bytes) -> str:
             """The id of the container that has the address there; "" for none."""
 
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
 _MOST, _QUEUED = 512, 32
 """Neighbours of one container; packets that wait for the answer of a keeper."""
 _MOMENT, _IDLE = 1.0, 90.0
-"""Seconds until it is asked anew who somebody is, and until one is forgotten to whom nothing was said."""
+"""Seconds until one looks again who somebody is, if nothing changed; and until one is forgotten."""
 _FULL = (EAGAIN, ENOBUFS)
 
 
@@ -70,13 +73,10 @@ class Neighbours:
         return way.send(data) if data else True
 
     def _way(self, target: bytes) -> _Way | None:
-        """Who is there is looked up once in a moment: containers end, and others get their addresses."""
-        way, now = self._ways.get(target), monotonic()
-        if way and now < way.checked + _MOMENT:
-            way.used = now
-            return way
-        if way and way.goes_on and self._leads(target, way):
-            way.checked = way.used = now
+        """Who is there is looked up now and then: containers end, and others get their addresses."""
+        way, seen = self._ways.get(target), _Look(self._routes)
+        if way and (way.seen.still_counts(seen) or (way.goes_on and self._leads(target, way))):
+            way.saw(seen)
             return way
         self._forget(target)
         source, who = self._routes.address_beside(target), self._routes.neighbour(target)
@@ -84,7 +84,7 @@ class Neighbours:
             return None
         if len(self._ways) >= _MOST:
             self._forget(min(self._ways, key=lambda each: self._ways[each].used))
-        way = self._ways[target] = _Way(who, source, now)
+        way = self._ways[target] = _Way(who, source, seen)
         way.open(self._routes)
         return way
 
@@ -109,15 +109,32 @@ class Neighbours:
             self._forget(target)
 
 
+class _Look:
+    """When it was looked who is there, and what was there then."""
+
+    def __init__(self, routes: NeighbourRoutes) -> None:
+        self.when, self._what = monotonic(), routes.changed()
+
+    def still_counts(self, now: _Look) -> bool:
+        """Whether one of a moment ago is good for `now`."""
+        return now.when < self.when + _MOMENT and now._what == self._what
+
+
 class _Way:
     """To the container `who`, in the name of `source`. Its keeper is asked in a thread: it may ask ours."""
 
-    def __init__(self, who: str, source: bytes, now: float) -> None:
-        self.who, self.source, self.checked, self.used = who, source, now, now
+    def __init__(self, who: str, source: bytes, seen: _Look) -> None:
+        self.who, self.source, self.seen, self.used = who, source, seen, seen.when
         self.is_opening, self.goes_on = True, True
         self._lock, self._closed = allocate_lock(), False
         self._queue: list[bytes] = []
         self._link: PacketLink | None = None
+
+    def saw(self, seen: _Look) -> None:
+        """It is used; a look counts for a moment only, however often it is used."""
+        self.used = seen.when
+        if not self.seen.still_counts(seen):
+            self.seen = seen
 
     def open(self, routes: NeighbourRoutes) -> None:
         """Ask for the link."""

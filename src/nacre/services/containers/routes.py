@@ -75,6 +75,10 @@ class ContainerRoutes(Routes):
         own = way.address if len(address) == 4 else way.address6
         return packed(own) if own else b""
 
+    def changed(self) -> object:
+        """Another value when somebody has joined or left one of the networks."""
+        return [self._networks.joined(each.wanted.network) for each in self._network.attached]
+
     def neighbour(self, address: bytes) -> str:
         """The id of the container that has an address in one of the networks; "" for none."""
         text = shown(address)
