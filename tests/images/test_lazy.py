@@ -198,6 +198,25 @@ def test_in_the_end_it_is_an_ordinary_tree(store: Store, gated: Gated) -> None:
     assert {*os.listdir(layer.tree.folder)} - {"implied"} == {"layer.tar", "index.erofs"}
 
 
+def test_nobody_waits_for_the_proof(store: Store, gated: Gated) -> None:
+    """Once all contents are here the kernel tells of no read any more."""
+    gated.chunked("1", version())
+    with pulled(store, gated) as made:
+        (layer,) = made.layers
+        told = Path(f"/proc/self/fdinfo/{layer.tree.content.group}")
+        marks = [told.read_text().count("fanotify ino:")]
+        install_trace(
+            lambda name: (
+                marks.append(told.read_text().count("fanotify ino:")) if name == "lazy:unmarked" else 0
+            )
+        )
+        try:
+            made.end()
+        finally:
+            install_trace(None)
+    assert marks == [1, 0]
+
+
 def read_again(store: Store, result: PullResult, path: str) -> bytes:
     """What was under way before may fail yet."""
     for _ in range(20):
@@ -281,7 +300,10 @@ def test_a_tree_that_is_not_what_the_config_says_goes_in_the_end(store: Store, g
     assert not store.trees.has(diff_id)
 
 
-@pytest.mark.parametrize("point", ["lazy:held", "lazy:asked", "lazy:arrived", "lazy:proven", "lazy:whole"])
+POINTS = ("held", "asked", "arrived", "unmarked", "proven", "whole")
+
+
+@pytest.mark.parametrize("point", [f"lazy:{point}" for point in POINTS])
 def test_a_kill_leaves_nothing_that_is_believed(store: Store, gated: Gated, point: str) -> None:
     files = version()
     gated.chunked("1", files)

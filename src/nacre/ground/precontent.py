@@ -21,7 +21,6 @@ from contextlib import suppress
 from struct import Struct
 from struct import error as struct_error
 
-from ..words.value import Value
 from . import linux
 
 TYPE_CHECKING = False
@@ -42,12 +41,16 @@ _BUFFER = 64
 """Bytes that one event takes at most, so that one is taken at a time."""
 
 
-class ReadEvent(Value):
-    """Somebody is about to read `count` bytes at `offset`; `fd` is the number by which it is answered."""
+class ReadEvent:
+    """Somebody is about to read `count` bytes at `offset`; `fd` is the number by which it is answered.
 
-    fd: int
-    offset: int
-    count: int
+    No `Value`: there are tens of thousands, and somebody waits for each.
+    """
+
+    __slots__ = ("count", "fd", "offset")
+
+    def __init__(self, fd: int, offset: int, count: int) -> None:
+        self.fd, self.offset, self.count = fd, offset, count
 
 
 class ContentGroup:
@@ -65,20 +68,27 @@ class ContentGroup:
         linux.fanotify_mark(self.group, _ADD, _PRE_ACCESS, fd)
 
     def unmark(self, fd: int) -> None:
-        """From now on they do not. Raises OSError."""
-        linux.fanotify_mark(self.group, _REMOVE, _PRE_ACCESS, fd)
+        """From now on they do not; those that wait are still to be answered. Idempotent. Raises OSError."""
+        with suppress(FileNotFoundError):
+            linux.fanotify_mark(self.group, _REMOVE, _PRE_ACCESS, fd)
 
     def events(self) -> Iterator[ReadEvent]:
         """What has been asked since, as many as may be open at once; to be answered. Raises OSError."""
-        while self._free:
-            try:
-                data = os.read(self.group, _BUFFER)
-            except BlockingIOError:
-                return
-            event = _event(data)
-            slot = self._slots[event.fd] = self._free.pop()
-            _SLOT.pack_into(self._taken, slot * _SLOT.size, event.fd, event.offset, event.count)
+        while event := self.event():
             yield event
+
+    def event(self) -> ReadEvent | None:
+        """The next of them, None where there is none now. Raises OSError."""
+        if not self._free:
+            return None
+        try:
+            data = os.read(self.group, _BUFFER)
+        except BlockingIOError:
+            return None
+        event = _event(data)
+        slot = self._slots[event.fd] = self._free.pop()
+        _SLOT.pack_into(self._taken, slot * _SLOT.size, event.fd, event.offset, event.count)
+        return event
 
     def answer(self, event: ReadEvent, failure: int = 0) -> None:
         """Let the reader go on, or have its read fail with an errno. Raises OSError where nobody waits."""

@@ -63,6 +63,10 @@ class Extents:
             first += 1
         return range(first, max(first, bisect_right(self.at, offset + count - 1)))
 
+    def are_here(self, numbers: range) -> bool:
+        """Whether all of them are here, one after the other."""
+        return self.here.find(b"\0", numbers.start, numbers.stop) < 0
+
     def missing(self, numbers: Sequence[int]) -> list[int]:
         """Those of them that are not here."""
         here = self.here

@@ -23,9 +23,10 @@ from time import monotonic
 from ...grammars.accessprofile import AccessProfile, distinct
 from ...ground.files import trace
 from ...ground.work.threads import raise_first
-from ...words.errors import NacreError, RegistryError
+from ...words.errors import NacreError
 from ...words.value import Value
 from .foreseen import foreseen
+from .pieces import arriving
 from .readaround import ReadAround, Throughput
 
 TYPE_CHECKING = False
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from ...ground.precontent import ContentGroup, ReadEvent
     from ..model.source import Ranged
     from .lazy import LazyLayer
+    from .pieces import Piece
 
 _FIRST, _BESIDES, _BEHIND, _BEHIND_BUSY = 8, 6, 6, 2
 """Fetches at once that somebody waits for, and those of them that only lie around or are foreseen; those that
@@ -44,7 +46,8 @@ _LONGEST, _FORESEEN, _AHEAD = 1 << 20, 2 << 20, 4 << 20
 """Bytes of the blob that one fetch brings at most, one that is foreseen, and one behind the others."""
 _NEAR = 1 << 15
 """Bytes between two pieces that are fetched with them."""
-_BLOCK = 1 << 17
+_BLOCK, _LONG_BLOCK = 1 << 17, 1 << 20
+"""Bytes that are asked of a connection at once, by what somebody waits for and otherwise."""
 _JUST, _START = 0.25, 3.0
 """Seconds after a read in which there are likely more, and those at the start that are for these alone."""
 _MUCH = 3
@@ -68,9 +71,14 @@ class _WaitingReader:
         self._content, self._event, self.left = content, event, left
 
     def answer(self, failure: int = 0) -> None:
-        """Once; whoever has died meanwhile needs none."""
-        with suppress(OSError):
-            self._content.answer(self._event, failure)
+        """Let it go on, or fail with an errno; once."""
+        _answer(self._content, self._event, failure)
+
+
+def _answer(content: ContentGroup, event: ReadEvent, failure: int = 0) -> None:
+    """Whoever has died meanwhile needs none."""
+    with suppress(OSError):
+        content.answer(event, failure)
 
 
 class _Fetch(Value):
@@ -84,8 +92,9 @@ class _Fetch(Value):
 class _LayerWork:
     """What is under way of one layer, and who waits for it."""
 
-    def __init__(self, layer: LazyLayer) -> None:
-        self.layer, self.extents = layer, layer.extents
+    def __init__(self, layer: LazyLayer, place: int) -> None:
+        """`place` among the layers of the filler."""
+        self.layer, self.extents, self.place = layer, layer.extents, place
         self.total = sum(layer.extents.size)
         self.size = sum(layer.extents.end) - sum(layer.extents.start)
         self.states = bytearray(_HERE if here else _IDLE for here in layer.extents.here[:])
@@ -148,13 +157,15 @@ class _LayerWork:
         gap = self.extents.start[number] - self.extents.end[run[-1]]
         return -1 <= gap <= _NEAR and self.extents.end[number] - self.extents.start[run[0]] <= most
 
-    def arrived(self, number: int) -> list[_WaitingReader]:
-        """A piece is here; those who need not wait any more."""
-        self.extents.here[number], self.states[number] = 1, _HERE
+    def arrived(self, numbers: list[int]) -> list[_WaitingReader]:
+        """Pieces are here; those who need not wait any more."""
+        here, states = self.extents.here, self.states
+        for number in numbers:
+            here[number], states[number] = 1, _HERE
         if not self.readers:
             return []
         for reader in self.readers:
-            reader.left.discard(number)
+            reader.left.difference_update(numbers)
         done = [reader for reader in self.readers if not reader.left]
         self.readers = [reader for reader in self.readers if reader.left]
         return done
@@ -178,7 +189,7 @@ class Filler:
         complete: Callable[[LazyLayer], object], wanted: Callable[[LazyLayer, float], bool],
         profile: AccessProfile | None = None,
     ) -> None:  # fmt: skip
-        self._works = [_LayerWork(layer) for layer in layers]
+        self._works = [_LayerWork(layer, place) for place, layer in enumerate(layers)]
         self._source, self._complete, self._wanted = source, complete, wanted
         self._lock = Lock()
         self._ready, self._spare = Condition(self._lock), Condition(self._lock)
@@ -241,12 +252,12 @@ class Filler:
             poll.register(fd, select.POLLIN)
         for work in self._works:
             for event in work.layer.tree.content.left():
-                self._ask(work, event)
+                self._ask(work, event, work.extents.within(event.offset, event.count))
         noted = 0.0
         while not self._is_over:
             for fd, _ in poll.poll(_NOTE_EVERY * 1000):
                 if fd in groups:
-                    self._hear(groups[fd])
+                    self._hear_one(groups[fd])
                 else:
                     os.eventfd_read(fd)
             if monotonic() - noted >= _NOTE_EVERY:
@@ -256,15 +267,27 @@ class Filler:
             self._hear(work)
 
     def _hear(self, work: _LayerWork) -> None:
-        for event in work.layer.tree.content.events():
-            trace("lazy:asked")
-            self._ask(work, event)
+        while self._hear_one(work):
+            pass
 
-    def _ask(self, work: _LayerWork, event: ReadEvent) -> None:
+    def _hear_one(self, work: _LayerWork) -> bool:
+        """Nearly always there is one at a time: asking for another one would take as long as to poll."""
+        event = work.layer.tree.content.event()
+        if event is None:
+            return False
+        trace("lazy:asked")
         if event.count and len(self._reads) < _MOST_READS:
-            self._reads.append((self._works.index(work), event.offset, event.count))
+            self._reads.append((work.place, event.offset, event.count))
+        numbers = work.extents.within(event.offset, event.count)
+        if work.extents.are_here(numbers):
+            _answer(work.layer.tree.content, event)
+        else:
+            self._ask(work, event, numbers)
+        return True
+
+    def _ask(self, work: _LayerWork, event: ReadEvent, numbers: range) -> None:
         with self._lock:
-            missing = work.extents.missing(work.extents.within(event.offset, event.count))
+            missing = work.extents.missing(numbers)
             reader = _WaitingReader(work.layer.tree.content, event, set(missing))
             if missing and not work.ended:
                 work.readers.append(reader)
@@ -376,34 +399,30 @@ class Filler:
         return None
 
     def _bring(self, fetch: _Fetch) -> None:
-        work, extents = fetch.work, fetch.work.extents
-        for number, packed in self._packed(fetch):
-            if extents.here[number]:  # it came with another fetch
-                continue
-            extents.write(work.layer.tree.tar, number, extents.unpack(number, packed))
+        extents, numbers, began = fetch.work.extents, fetch.numbers, monotonic()
+        start, end = extents.start[numbers[0]], extents.end[numbers[-1]]
+        block = _LONG_BLOCK if fetch.why is _REST else _BLOCK
+        with self._source.fetch_range(fetch.work.layer.layer, start, end) as reader:
+            answered = monotonic()
+            for pieces in arriving(reader, extents, numbers, block):
+                self._put(fetch.work, pieces)
+        self._throughput.took(answered - began, end - start, monotonic() - answered)
+        self._pause, self._trouble = 0.0, ""
+
+    def _put(self, work: _LayerWork, pieces: list[Piece]) -> None:
+        """Into the tar, each when it is verified; then those who wait for them go on."""
+        extents, tar, numbers = work.extents, work.layer.tree.tar, list[int]()
+        try:
+            for number, packed in pieces:
+                if not extents.here[number]:  # else it came with another fetch
+                    extents.write(tar, number, extents.unpack(number, packed))
+                    numbers.append(number)
+        finally:
             with self._lock:
-                done = work.arrived(number)
+                done = work.arrived(numbers)
             trace("lazy:arrived")
             for reader in done:
                 reader.answer()
-        self._pause, self._trouble = 0.0, ""
-
-    def _packed(self, fetch: _Fetch) -> Iterator[tuple[int, memoryview]]:
-        """Each piece, with its number, as soon as it has come."""
-        extents, numbers, began = fetch.work.extents, fetch.numbers, monotonic()
-        start, end = extents.start[numbers[0]], extents.end[numbers[-1]]
-        data, at = memoryview(bytearray(end - start)), 0
-        with self._source.fetch_range(fetch.work.layer.layer, start, end) as reader:
-            answered = monotonic()
-            for number in numbers:
-                while at < extents.end[number] - start:
-                    part = reader.read(min(_BLOCK, len(data) - at))
-                    if not part:
-                        raise RegistryError("a range of a layer came with too few bytes")
-                    data[at : at + len(part)] = part
-                    at += len(part)
-                yield number, data[extents.start[number] - start : extents.end[number] - start]
-        self._throughput.took(answered - began, len(data), monotonic() - answered)
 
     def _landed(self, fetch: _Fetch, failure: Exception | None) -> None:
         """At once with its pieces off the way again: who asks for them later has them fetched anew."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .making import Making
     from .model import TreeInfo
 
-_PIECE = 1 << 20
+_PIECE = 1 << 18
 
 
 class LazyTree(Value):
@@ -109,29 +109,25 @@ class LazyTrees:
         os.close(tree.tar)
 
     def complete(self, tree: LazyTree) -> None:
-        """All contents are here: prove the tar, and be an ordinary tree from now on.
+        """All contents are here: nobody who reads waits any more. Prove the tar, and be an ordinary tree.
 
         Raises DigestMismatch, after which the tree is not here any more, and what is read of it from now on
         and lies in no cache of the kernel fails with EIO.
         """
-        digest, at = sha256(), 0
-        while data := os.pread(tree.tar, _PIECE, at):
-            digest.update(data)
-            at += len(data)
-        actual = Digest(f"sha256:{digest.hexdigest()}")
+        tree.content.unmark(tree.tar)
+        trace("lazy:unmarked")
+        actual, at = _hashed(tree.tar)
         trace("lazy:proven")
         if actual != tree.diff_id:
             sql = "DELETE FROM tree WHERE diff_id = ? AND boot = ?"
             self._catalog.database.change(sql, (tree.diff_id, files.LAZY))
             tree.note(0, at, f"layer {tree.diff_id.short} is not what its image says")
-            tree.content.unmark(tree.tar)
             os.ftruncate(tree.tar, 0)
             raise DigestMismatch(tree.diff_id, actual, what="layer")
         unlink(f"{tree.folder}/{files.LAZY}")
         trace("lazy:whole")
         sql = "UPDATE tree SET boot = ?, written = ? WHERE diff_id = ? AND boot = ?"
         self._catalog.database.change(sql, (boot_id(), time.time(), tree.diff_id, files.LAZY))
-        tree.content.unmark(tree.tar)
 
 
 class LazyMaking:
@@ -176,6 +172,16 @@ class LazyMaking:
     def end(self) -> None:
         """What is left of it is removed."""
         self._making.__exit__()
+
+
+def _hashed(fd: int) -> tuple[Digest, int]:
+    """The digest of a file, and its length. Raises OSError."""
+    digest, at, buffer = sha256(), 0, bytearray(_PIECE)
+    view = memoryview(buffer)
+    while count := os.preadv(fd, [buffer], at):
+        digest.update(view[:count])
+        at += count
+    return Digest(f"sha256:{digest.hexdigest()}"), at
 
 
 def hold(root: str, tree: LazyTree) -> None:
