@@ -29,11 +29,14 @@ def _nothing() -> None:
 
 
 class AtFork(Value):
-    """What is called `before` the first fork, and in each fork first and last of all."""
+    """What is called `before` the first fork, in each fork first and last of all, and in the parent `then`,
+    after the last fork: from then on it may have threads.
+    """
 
     before: Callable[[], object] = staticmethod(_nothing)
     after_in_child: Callable[[], object] = staticmethod(_nothing)
     at_exit: Callable[[], object] = staticmethod(_nothing)
+    then: Callable[[], object] = staticmethod(_nothing)
 
 
 def fork_map(
@@ -78,6 +81,7 @@ def fork_map(
         with suppress(OSError):  # no more processes are allowed: those that are there do it all
             for _ in range(budget.processes - 1):
                 forks.append(pool.fork(there))
+        at_fork.then()
         items: Iterable[int | Fork] = chain(forks, pool)
         paced(here, items, each, waiting=len(forks))
     return [found[number] for number in range(len(tasks))]

@@ -5,6 +5,9 @@ The name is set last, so whoever asks for it finds the old image or the whole ne
 
 from __future__ import annotations
 
+from typing import cast
+
+from ...ground.work.threads import in_parallel
 from ...words.digest import Digest
 from ...words.errors import ContentError, InvalidDocument, NotFound
 from ...words.oci import Descriptor, Manifest, Platform, parse_document
@@ -18,7 +21,7 @@ from ..model.source import ConditionalSource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from ...grammars.accessprofile import AccessProfile
     from ...ground.work.budget import Budget
@@ -26,9 +29,11 @@ if TYPE_CHECKING:
     from ...words.reference import Reference
     from ..layers.job import LayerJob
     from ..layers.lazy import LazyLayer
-    from ..model.source import Source
+    from ..layers.receive import LayingSteps
+    from ..model.source import Ranged, Source
 
 _MAX_INDEX_DEPTH = 4
+_AT_ONCE = 12
 
 
 class PullResult(Value):
@@ -80,14 +85,23 @@ class _Referrers:
 
     def __init__(self, source: Source, reference: Reference, digest: Digest) -> None:
         self._source, self._reference, self._digest = source, reference, digest
+        self._artifacts: list[Descriptor] | None = None
         self._found: list[Descriptor] | None = None
+
+    def ask(self) -> list[Descriptor]:
+        """What there is, without what it consists of: one round trip of several."""
+        from .sideindexes import artifacts
+
+        if self._artifacts is None:
+            self._artifacts = artifacts(self._source, self._digest)
+        return self._artifacts
 
     def all(self) -> list[Descriptor]:
         """Everything of the types that are known here."""
-        from .sideindexes import attached
+        from .sideindexes import content_of
 
         if self._found is None:
-            self._found = attached(self._source, self._reference, self._digest)
+            self._found = content_of(self._source, self._reference, self._digest, self.ask())
         return self._found
 
     def indexes(self) -> list[Descriptor]:
@@ -116,36 +130,68 @@ def pull_lazily(
     They must be filled by this process, or one that it forks: see `stores.trees.lazy`. Raises as `pull`; no
     layer is held then.
     """
-    from ..layers.lazy import lay_lazily
-    from .profile import find_profile
-
-    laid: list[LazyLayer] = []
-    profiles: list[AccessProfile | None] = []
     limits = budget or store.budget
-
-    def lay(image: Descriptor, jobs: Sequence[LayerJob]) -> None:
-        found = _Referrers(source, reference, image.digest)
-
-        def beside() -> None:
-            profiles.append(find_profile(source, found.all()))
-
-        lay_lazily(jobs, laid, limits, beside, found.indexes)
-
+    laying = _Laying(source, reference, store, limits)
     progress = progress or NullProgress()
     progress.line(f"{reference.target}: Pulling from {reference.repository}")
     wanted = WantedImage(reference, reference, platform)
     try:
-        result = bring(source, store, wanted, progress, limits, lay)
-        return LazyPull(result, tuple(laid), *profiles)
+        result = bring(source, store, wanted, progress, limits, laying)
+        return LazyPull(result, tuple(laying.laid), laying.profile)
     except BaseException:
-        for layer in laid:
+        for layer in laying.laid:
             store.trees.lazy.let_go(layer.tree)
         raise
 
 
+class _Laying:
+    """Lays the layers of an image (`receive.LayingSteps`). Each question is asked as soon as it can be:
+
+    manifest ─┬─► config ────────────┬─► trees are made, beside that: profile
+              ├─► tables of contents ┤
+              └─► what is attached ──┴─► indexes, of layers without a table
+    """
+
+    _referrers: _Referrers
+
+    def __init__(self, source: Source, reference: Reference, store: Store, budget: Budget) -> None:
+        from ..layers.lazy import Tables
+
+        self._source, self._reference, self._store, self._budget = source, reference, store, budget
+        self._tables = Tables(cast("Ranged", source))
+        self.laid: list[LazyLayer] = []
+        self.profile: AccessProfile | None = None
+
+    def ask(self, image: Descriptor, manifest: Manifest) -> None:
+        """For what is needed of layers that are not known to be here."""
+        self._referrers = _Referrers(self._source, self._reference, image.digest)
+        missing = [layer for layer in manifest.layers if not self._is_here(layer)]
+        if missing:
+            questions = [self._referrers.ask, *self._tables.fetches(missing)]
+            in_parallel(lambda ask, _stop: ask(), questions, _AT_ONCE)
+
+    def _is_here(self, layer: Descriptor) -> bool:
+        diff_id = self._store.layers.diff_id(layer.digest)
+        return diff_id is not None and self._store.trees.has(diff_id)
+
+    def prepare(self, jobs: Sequence[LayerJob]) -> None:
+        """Lay those that can be lazy."""
+        from ..layers.lazy import lay_lazily
+
+        found = self._referrers.indexes
+        lay_lazily(
+            jobs, self.laid, self._budget, tables=self._tables, attached=found, beside=self._find_profile
+        )
+
+    def _find_profile(self) -> None:
+        from .profile import find_profile
+
+        self.profile = find_profile(self._source, self._referrers.all())
+
+
 def bring(
     source: Source, store: Store, wanted: WantedImage, progress: Progress, budget: Budget | None = None,
-    first: Callable[[Descriptor, Sequence[LayerJob]], object] | None = None,
+    first: LayingSteps | None = None,
 ) -> PullResult:  # fmt: skip
     """As `pull`, under another name perhaps; `first` as in `receive.take`."""
     with store.leases.hold():

@@ -94,9 +94,14 @@ def make_indexes(
 
 
 def attached(source: Source, reference: Reference, digest: Digest) -> list[Descriptor]:
-    """The indexes and profiles of the image with a manifest's digest; those of the newest artifact first.
+    """The indexes and profiles of the image with a manifest's digest; those of the newest artifact first."""
+    return content_of(source, reference, digest, artifacts(source, digest))
 
-    None where the source does not know, or something is wrong: the image can do without.
+
+def artifacts(source: Source, digest: Digest) -> list[Descriptor]:
+    """What refers to the image with a manifest's digest and may have indexes or profiles, the newest first.
+
+    None where the source does not know: the image can do without.
     """
     if not isinstance(source, Referring):
         return []
@@ -104,8 +109,17 @@ def attached(source: Source, reference: Reference, digest: Digest) -> list[Descr
         listed = source.referrers(digest, ARTIFACT)
     except NacreError:
         return []
+    return sorted(listed, key=_created, reverse=True)[:_MOST]
+
+
+def content_of(
+    source: Source, reference: Reference, digest: Digest, newest: Sequence[Descriptor]
+) -> list[Descriptor]:
+    """The indexes and profiles of the image with a manifest's digest, in the order of `artifacts`.
+
+    What cannot be read, or is of another image, is left out.
+    """
     found: dict[int, Manifest] = {}
-    newest = sorted(listed, key=_created, reverse=True)[:_MOST]
 
     def read(number: int, _stop: Event) -> None:
         manifest = _artifact(source, reference.replace(tag="", digest=newest[number].digest), digest)

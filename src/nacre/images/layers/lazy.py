@@ -12,10 +12,11 @@ from __future__ import annotations
 import os
 import pickle
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import cast
 
 from ...ground.work.forkmap import AtFork, fork_map
-from ...ground.work.threads import in_parallel
+from ...ground.work.threads import Worker, in_parallel, raise_first
 from ...stores.trees.lazy import LazyTree
 from ...words.errors import ContentError, NotFound, RegistryError, Unsupported
 from ...words.value import Value
@@ -35,10 +36,13 @@ if TYPE_CHECKING:
     from ...ground.work.budget import Budget
     from ...stores.trees.lazy import LazyMaking
     from ...stores.trees.model import TreeInfo
+    from ...words.digest import Digest
     from ...words.oci import Descriptor
     from ...words.progress import Task
     from ..model.source import Ranged
     from .job import LayerJob
+
+    Span = tuple[int, int]
 
 _AT_ONCE = 12
 _WHOLE = (ContentError, RegistryError, NotFound, Unsupported)
@@ -54,20 +58,43 @@ class LazyLayer(Value):
     extents: Extents
 
 
+class Tables:
+    """Tables of contents, fetched before it is known what the trees of their layers are called."""
+
+    def __init__(self, source: Ranged) -> None:
+        self._source = source
+        self._known: dict[Digest, dict[Span, bytes]] = {}
+
+    def fetches(self, layers: Sequence[Descriptor]) -> list[Callable[[], object]]:
+        """What fetches each of them, those of layers that have none left out."""
+        from ...grammars.chunked.forms import spans
+
+        return [
+            partial(self._fetch, layer, needed) for layer in layers
+            if layer.size >= LEAST and (needed := spans(layer)) is not None
+        ]  # fmt: skip
+
+    def _fetch(self, layer: Descriptor, needed: Sequence[Span]) -> None:
+        with suppress(*_WHOLE):  # who lays the layer will ask again
+            self._known[layer.digest] = {span: fetched(self._source, layer, *span) for span in needed}
+
+    def of(self, layer: Descriptor) -> dict[Span, bytes] | None:
+        """The parts of its blob, None where they were not asked for or did not come."""
+        return self._known.get(layer.digest)
+
+
 def lay_lazily(
-    jobs: Sequence[LayerJob],
-    laid: list[LazyLayer],
-    budget: Budget,
+    jobs: Sequence[LayerJob], laid: list[LazyLayer], budget: Budget, *,
+    tables: Tables | None = None, attached: Callable[[], Sequence[Descriptor]] = tuple,
     beside: Callable[[], object] | None = None,
-    attached: Callable[[], Sequence[Descriptor]] = tuple,
-) -> None:
+) -> None:  # fmt: skip
     """Lay those layers that have a table of contents; the others are left to be fetched whole.
 
-    `attached` gives what is attached to the image, and is asked for indexes if a layer has no table.
-
-    Tables are read side by side in threads, and made into trees in the processes of the budget: both take
-    long. Each layer goes into `laid` at once: this process holds it, whatever becomes of the others. `beside`
-    is called in another thread meanwhile, if there are such layers. Raises Stopped, StoreError.
+    `tables` are at hand. `attached` gives what is attached to the image, and is asked for indexes if a layer
+    has no table. What is not at hand is read side by side in threads, and made into trees in the processes of
+    the budget, since that takes long; `beside` is called in another thread meanwhile, if there are such
+    layers. Each layer goes into `laid` at once: this process holds it, whatever becomes of the others.
+    Raises Stopped, StoreError.
     """
     from ...grammars.chunked.forms import spans
 
@@ -75,11 +102,8 @@ def lay_lazily(
     indexes = () if all(spans(job.layer) for job in wanted) else attached()
     with ExitStack() as stack:
         begun = [each for job in wanted if (each := _begun(job, indexes, stack)) is not None]
-        fetches = [each.fetch for each in begun]
-        in_parallel(
-            lambda fetch, _stop: fetch(), [beside, *fetches] if begun and beside else fetches, _AT_ONCE
-        )
-        for each in _filled(begun, budget):
+        in_parallel(lambda each, _stop: each.fetch(tables), begun, _AT_ONCE)
+        for each in _filled(begun, budget, Worker(beside) if begun and beside else None):
             info, extents = each.result()
             if info is not None:
                 extents.seal()
@@ -99,38 +123,53 @@ def _begun(job: LayerJob, indexes: Sequence[Descriptor], stack: ExitStack) -> _L
     return _IndexedJob(job, laying, found, file) if needed is None else _LazyJob(job, laying, needed, file)
 
 
-def _filled(begun: Sequence[_LazyJob], budget: Budget) -> Sequence[_LazyJob]:
+def _filled(begun: Sequence[_LazyJob], budget: Budget, beside: Worker | None) -> Sequence[_LazyJob]:
     """The largest table first, in several processes where that pays."""
     begun = sorted(begun, key=lambda each: -each.size)
+    start = beside.start if beside else _nothing
+    try:
+        _fill(begun, budget, start)
+    finally:
+        if beside:
+            beside.join()
+    raise_first([beside.failure if beside else None])
+    return begun
+
+
+def _nothing() -> None:
+    pass
+
+
+def _fill(begun: Sequence[_LazyJob], budget: Budget, beside: Callable[[], object]) -> None:
     source = begun[0].job.source if begun else None
     processes = processes_for(source, [each.job.layer.size for each in begun], budget)
     if processes > 1 and isinstance(source, ForkSafe):
-        tasks, at_fork = [each.job.task for each in begun], AtFork(begun[0].job.store.rest, source.forked)
+        tasks = [each.job.task for each in begun]
+        at_fork = AtFork(begun[0].job.store.rest, source.forked, then=beside)
         limited = budget.limited(processes=processes, transfers=processes)
         fork_map(lambda number, task, _stop: begun[number].fill(task), tasks, limited, at_fork)
     else:
+        beside()
         in_parallel(lambda each, _stop: each.fill(each.job.task), begun, _AT_ONCE)
-    return begun
 
 
 class _LazyJob:
     """One layer while it is laid; `fill` may be done in a fork, and leaves its result in a file."""
 
-    def __init__(
-        self, job: LayerJob, laying: LazyMaking, needed: Sequence[tuple[int, int]], file: BinaryIO
-    ) -> None:
+    def __init__(self, job: LayerJob, laying: LazyMaking, needed: Sequence[Span], file: BinaryIO) -> None:
         self.job, self.laying, self._needed, self._file = job, laying, needed, file
-        self._known: dict[tuple[int, int], bytes] = {}
+        self._known: dict[Span, bytes] = {}
 
     @property
     def size(self) -> int:
         """Bytes of the table."""
         return sum(map(len, self._known.values()))
 
-    def fetch(self) -> None:
+    def fetch(self, tables: Tables | None) -> None:
         """Have the parts of the blob at hand that are needed first."""
+        known = tables.of(self.job.layer) if tables else None
         with suppress(*_WHOLE):  # `fill` will say it
-            self._known = {span: _read(self.job, *span) for span in self._needed}
+            self._known = known or {span: _read(self.job, *span) for span in self._needed}
 
     def fill(self, task: Task) -> None:
         """Make the tree; where that cannot be the line of the layer says why. Raises Stopped, StoreError."""
@@ -182,7 +221,7 @@ class _IndexedJob(_LazyJob):
         """Bytes of the index, as far as it is read."""
         return len(self._index.skeleton) if self._index else 0
 
-    def fetch(self) -> None:
+    def fetch(self, _tables: object) -> None:
         """Have an index at hand that says that it is of the layer."""
         with suppress(*_WHOLE):
             self._index = open_index(self.job, self._candidates)

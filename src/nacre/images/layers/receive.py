@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import Protocol
+
 from ...ground.work.forkmap import AtFork, fork_map
-from ...ground.work.threads import paced
+from ...ground.work.threads import Worker, paced, running
 from ...words.digest import Digest, Verifier
 from ...words.errors import ContentError, NotFound, TooLarge, Unsupported
 from ...words.oci import MAX_DOCUMENT, Descriptor, ImageConfig, Manifest, parse_document
@@ -17,7 +20,7 @@ from .sender import TransferTotals, task_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator, Sequence
     from threading import Event
 
     from ...ground.work.budget import Budget
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 
 def take(
     source: Source, store: Store, document: Document, progress: Progress, budget: Budget,
-    first: Callable[[Descriptor, Sequence[LayerJob]], object] | None = None,
+    first: LayingSteps | None = None,
 ) -> tuple[Image, int]:  # fmt: skip
     """Bring in the image of a manifest without naming it, and make it known; also the bytes fetched.
 
@@ -39,17 +42,38 @@ def take(
     """
     descriptor, data = document
     manifest = image_manifest(data, descriptor)
-    config_moved, config = _config(source, store, manifest)
+    with _asking(first, descriptor, manifest):
+        config_moved, config = _config(source, store, manifest)
     check_layers(manifest, config)
     rows = _rows(manifest, config)
     if first is not None:
         lines = [(row, task_of(progress, row[0].digest, "")) for row in rows.values()]
-        first(descriptor, [LayerJob(store, *row, source, task) for row, task in lines])
+        first.prepare([LayerJob(store, *row, source, task) for row, task in lines])
     moved = config_moved + take_layers(source, store, rows, progress, budget)
     store.blobs.add(data, descriptor.digest)
     store.refs.remember(descriptor)
     remember_source(store, manifest.config.digest, source.where)
     return Image(store, descriptor, manifest, config), moved
+
+
+class LayingSteps(Protocol):
+    """What comes before the layers of an image are fetched."""
+
+    def ask(self, image: Descriptor, manifest: Manifest) -> object:
+        """In another thread while the config comes: what else takes round trips. Raises no NacreError."""
+
+    def prepare(self, jobs: Sequence[LayerJob]) -> object:
+        """The layers are known; those that are here afterwards are not fetched."""
+
+
+@contextmanager
+def _asking(first: LayingSteps | None, image: Descriptor, manifest: Manifest) -> Iterator[None]:
+    if first is None:
+        yield
+        return
+    asking = first.ask
+    with running([Worker(lambda: asking(image, manifest))], ()):
+        yield
 
 
 def image_manifest(data: bytes, descriptor: Descriptor) -> Manifest:
