@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 from collections.abc import Iterator
@@ -160,23 +161,69 @@ def test_a_trace_goes_on_at_an_upstream(
     assert [each for each in spans if each.parent_span_id == front.span_id], "asked behind"
 
 
-def test_a_webhook_carries_a_trace(receiver: Receiver, telemetry: Any, folder: str, api_of: Any) -> None:
-    told, heard = [], threading.Event()
+class Told:
+    """A webhook that keeps what it is told, and answers with `statuses` in their order, then with 204."""
 
-    def post(url: str, headers: Any, body: bytes, nearby: bool) -> int:
-        told.append(headers)
-        heard.set()
-        return 204
+    def __init__(self, *statuses: int) -> None:
+        self.calls: list[tuple[dict[str, str], Any]] = []
+        self.heard = threading.Event()
+        self._statuses = iter(statuses)
 
-    rules = RegistryRules(webhooks=(WebhookRule(name="deploy", url="https://hooks.example/"),))
-    outgoing = Outgoing(post=telemetry.posting(post), telemetry=telemetry)
-    with RunningServer(folder, rules=rules, outgoing=outgoing) as serving:
+    def __call__(self, url: str, headers: Any, body: bytes, nearby: bool) -> int:
+        self.calls.append((dict(headers), json.loads(body)))
+        self.heard.set()
+        return next(self._statuses, 204)
+
+
+def webhooks(form: str = "docker") -> RegistryRules:
+    return RegistryRules(webhooks=(WebhookRule(name="deploy", url="https://hooks.example/", format=form),))
+
+
+@pytest.mark.parametrize("form", ["docker", "cloudevents"])
+def test_what_a_webhook_is_told_belongs_to_the_push(
+    receiver: Receiver, telemetry: Any, folder: str, api_of: Any, form: str
+) -> None:
+    """The client's trace goes through the registry to whoever is told; the span of the push is the parent."""
+    told = Told()
+    outgoing = Outgoing(post=telemetry.posting(told), telemetry=telemetry)
+    with RunningServer(folder, rules=webhooks(form), outgoing=outgoing) as serving:
+        serving.registry.jobs.wake("webhook deploy")
+        api_of(serving.url, traceparent=TRACEPARENT).push_image("app", "1")
+        assert told.heard.wait(20)
+    (headers, event), *_ = told.calls
+    spans = [each for each in receiver.spans if each.trace_id.hex() == TRACE]
+    (sent,) = (each for each in spans if each.name == "POST")
+    (pushed,) = (each for each in spans if each.name.startswith("PUT /v2/{name}/manifests"))
+    assert sent.parent_span_id == pushed.span_id
+    assert headers["traceparent"] == f"00-{TRACE}-{sent.span_id.hex()}-01"
+    said = attributes(sent)
+    assert (said["server.address"], said["server.port"]) == ("hooks.example", 443)
+    assert said["http.response.status_code"] == 204
+    made_by = f"00-{TRACE}-{pushed.span_id.hex()}-01"
+    assert event.get("traceparent", "") == (made_by if form == "cloudevents" else "")
+
+
+def test_a_delivery_that_fails_is_a_span_that_failed(
+    receiver: Receiver, telemetry: Any, folder: str, api_of: Any
+) -> None:
+    told = Told(500)
+    outgoing = Outgoing(post=telemetry.posting(told), telemetry=telemetry)
+    with RunningServer(folder, rules=webhooks(), outgoing=outgoing) as serving:
         serving.registry.jobs.wake("webhook deploy")
         api_of(serving.url).push_image("app", "1")
-        assert heard.wait(20)
-    trace = told[0]["traceparent"].split("-")[1]
-    span = next(each for each in receiver.spans if each.name == "POST" and each.trace_id.hex() == trace)
-    assert attributes(span)["server.address"] == "hooks.example"
+        assert told.heard.wait(20)
+    span = next(each for each in receiver.spans if each.name == "POST")
+    assert span.status.code == 2
+    assert attributes(span)["http.response.status_code"] == 500
+
+
+def test_without_telemetry_nothing_is_kept_of_a_trace(folder: str, api_of: Any) -> None:
+    told = Told()
+    with RunningServer(folder, rules=webhooks(), outgoing=Outgoing(post=told)) as serving:
+        serving.registry.jobs.wake("webhook deploy")
+        api_of(serving.url, traceparent=TRACEPARENT).push_image("app", "1")
+        assert told.heard.wait(20)
+    assert "traceparent" not in told.calls[0][0]
 
 
 def test_a_receiver_that_is_gone_holds_up_nothing(

@@ -25,17 +25,21 @@ if TYPE_CHECKING:
     from .catalog.model import CatalogTransaction
 
 _AT_ONCE = 1000
-_COLUMNS = "id, at, actor, client, action, repository, reference, digest, former"
+_COLUMNS = "id, at, actor, client, action, repository, reference, digest, former, trace"
 _INSERT = """
-    INSERT INTO activity (at, actor, client, action, repository, reference, digest, former)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+    INSERT INTO activity (at, actor, client, trace, action, repository, reference, digest, former)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 
 class Author(NamedTuple):
-    """Who makes a change: a user ("" for anybody, or the registry itself), and the address of the client."""
+    """Who makes a change: a user ("" for anybody, or the registry itself), and the address of the client.
+
+    `trace` is the span in which it is made, as `traceparent` writes it (W3C Trace Context), "" for none.
+    """
 
     name: str = ""
     client: str = ""
+    trace: str = ""
 
 
 class Action(NamedTuple):
@@ -60,6 +64,7 @@ class ActivityEntry(NamedTuple):
     reference: str
     digest: str
     former: str
+    trace: str = ""
 
 
 class ActivityQuery(NamedTuple):

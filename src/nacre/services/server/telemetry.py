@@ -1,9 +1,10 @@
 """Spans and metrics of requests, for OpenTelemetry (OTLP over HTTP).
 
-A request with `traceparent` (W3C Trace Context) goes on with that trace, and what upstreams are asked for it
-carries on. What webhooks are told has a trace of its own: it comes later, maybe from another process. Names
-are those of the semantic conventions for HTTP. Only this module knows the library; it is loaded where the
-operator's variables ask for it (`words.telemetry`).
+A request with `traceparent` (W3C Trace Context) goes on with that trace, and so does what upstreams are asked
+for it. The record of activity keeps the span of the request that made a change: what webhooks are told of
+it, later and maybe by another process, belongs to that trace. Names are those of the semantic conventions
+for HTTP. Only this module knows the library; it is loaded where the operator's variables ask for it
+(`words.telemetry`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from ... import __version__
 from ...grammars.wire.links import origin
+from .access.identity import TRACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -37,6 +39,7 @@ _BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5
 """Seconds, as the semantic conventions advise."""
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _W3C = TraceContextTextMapPropagator()
+_TRACEPARENT = "traceparent"
 
 
 class RequestSummary(NamedTuple):
@@ -75,6 +78,7 @@ class Telemetry:
         parent = _W3C.extract(dict(request.headers.items()))
         span = self._tracer.start_span(_method(request), parent, SpanKind.SERVER, _known(request))
         token = context.attach(set_span_in_context(span, parent))
+        request.scope[TRACE] = self.headers().get(_TRACEPARENT, "")
         try:
             yield lambda *values: self._over(request, span, RequestSummary(*values))
         finally:
@@ -102,13 +106,19 @@ class Telemetry:
         return found
 
     def posting(self, post: Post) -> Post:
-        """`post` with a span for each request, whose trace it carries."""
+        """`post` with a span for each request, which its `traceparent` names. One that has a `traceparent`
+        goes on with that trace; a failure is one of the span as well.
+        """
 
         def traced(url: str, headers: Mapping[str, str], body: bytes, nearby: bool) -> int:
-            where = {"http.request.method": "POST", "server.address": origin(url)[1]}
-            with self._tracer.start_as_current_span("POST", kind=SpanKind.CLIENT, attributes=where) as span:
+            parent = _W3C.extract(headers)
+            with self._tracer.start_as_current_span(
+                "POST", parent, SpanKind.CLIENT, attributes=_asked(url)
+            ) as span:
                 status = post(url, {**headers, **self.headers()}, body, nearby)
                 span.set_attribute("http.response.status_code", status)
+                if status >= 400:
+                    span.set_status(Status(StatusCode.ERROR))
                 return status
 
         return traced
@@ -183,6 +193,12 @@ def _known(request: Request) -> dict[str, str]:
         "url.scheme": request.url.scheme,
     }
     return found | ({"client.address": request.client.host} if request.client else {})
+
+
+def _asked(url: str) -> dict[str, str | int]:
+    """What is known of a request to others; their paths may be secret."""
+    _, host, port = origin(url)
+    return {"http.request.method": "POST", "server.address": host, "server.port": port}
 
 
 def _details(summary: RequestSummary) -> dict[str, str | int]:

@@ -105,6 +105,9 @@ CREATE TABLE replication (
     PRIMARY KEY (rule, repository, reference)) WITHOUT ROWID;
 CREATE INDEX replication_waiting ON replication (rule, number) WHERE number > 0;
 """
+_TRACE = """
+ALTER TABLE activity ADD COLUMN trace TEXT NOT NULL DEFAULT '';
+"""
 STEPS = (
     _NAMES,
     _OWNERS,
@@ -117,5 +120,6 @@ STEPS = (
     _REMOVED,
     _CACHED,
     _REPLICATION,
+    _TRACE,
 )
 VERSION = len(STEPS)

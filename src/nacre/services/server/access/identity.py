@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SERVICE = "nacre-registry"
 """Whom our tokens are for."""
+TRACE = "nacre.trace"
+"""In the scope of a request: the `traceparent` of the span that it is, where there is one."""
 _SCOPE = "nacre.identity"
 ACTIONS = {"pull": Role.READ, "push": Role.WRITE, "delete": Role.DELETE, "*": Role.ADMIN}
 """What clients call the roles in a scope (distribution, auth/scope)."""
@@ -94,10 +96,11 @@ def owner_of(request: Request) -> str:
 
 
 def author_of(request: Request) -> Author:
-    """Who makes a change, for the record: the user, and the address itself."""
+    """Who makes a change, for the record: the user, the address itself, and the span of the request."""
     identity = identity_of(request)
     account = identity.account if identity else None
-    return Author(account.name if account else "", request.client.host if request.client else "")
+    client = request.client.host if request.client else ""
+    return Author(account.name if account else "", client, request.scope.get(TRACE, ""))
 
 
 def may_read(request: Request, repository: str) -> bool:
