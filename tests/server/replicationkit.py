@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -76,3 +79,20 @@ def sent(site: Site) -> dict[str, int]:
     for (method, _, _), one in site.running.registry.metrics.counts.items():
         found[method] = found.get(method, 0) + one.count
     return found
+
+
+@contextmanager
+def served(nacre: Any, *words: str) -> Iterator[SimpleNamespace]:
+    """`nacre registry serve`: its URL, its process, and what it logged when it has ended."""
+    with tempfile.TemporaryFile() as log:
+        process = nacre.start("registry", "serve", "--addr", "127.0.0.1:0", *words, stderr=log)
+        line = process.stdout.readline().decode()
+        found = SimpleNamespace(url=line.split()[2].removesuffix("/v2/,"), process=process, log="")
+        try:
+            yield found
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            process.communicate(timeout=60)
+            log.seek(0)
+            found.log = log.read().decode()

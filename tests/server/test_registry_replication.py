@@ -168,6 +168,21 @@ def test_what_moved_many_times_goes_once(here: Site, there: Site) -> None:
     assert rule.totals.tags == {"copied": 1}
 
 
+def test_a_replica_that_stood_still_does_no_harm(here: Site, there: Site) -> None:
+    """It took a row, another one did it and went on; then it wakes, and puts there what was true before."""
+    rule = here.rule(there)
+    old = here.api.push_image("app", "1", b"old")
+    list(rule.way.changes())
+    (late,) = rule.queue.due((), 1)
+    sync(rule)
+    new = here.api.push_image("app", "1", b"new")
+    sync(rule)
+    there.api.put_manifest("app", "1", old.data)
+    rule.queue.done(late, old.digest)
+    sync(rule)
+    assert there.tags("app") == {"1": new.digest}
+
+
 def test_copies_of_an_upstream_do_not_go(here: Site, there: Site) -> None:
     from nacre.stores.cached import CachedRepositories
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fakeregistry import Exchange, FakeRegistry
-from replicationkit import Site, sync
+from replicationkit import Site, served, sync
 
 from nacre.services.server import RunningServer
 from nacre.stores.joblocks import JobLocks
@@ -26,23 +24,6 @@ from nacre.words.rules import RegistryRules
 def there(tmp_path: Path, api_of: Any) -> Iterator[Any]:
     with RunningServer(str(tmp_path / "there")) as running:
         yield api_of(running.url)
-
-
-@contextmanager
-def served(nacre: Any, *words: str) -> Iterator[SimpleNamespace]:
-    """`nacre registry serve`: its URL, its process, and what it logged when it has ended."""
-    with tempfile.TemporaryFile() as log:
-        process = nacre.start("registry", "serve", "--addr", "127.0.0.1:0", *words, stderr=log)
-        line = process.stdout.readline().decode()
-        found = SimpleNamespace(url=line.split()[2].removesuffix("/v2/,"), process=process, log="")
-        try:
-            yield found
-        finally:
-            if process.poll() is None:
-                process.terminate()
-            process.communicate(timeout=60)
-            log.seek(0)
-            found.log = log.read().decode()
 
 
 def until(true: Callable[[], bool]) -> None:

@@ -48,6 +48,24 @@ def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lab]:
         yield made
 
 
+def test_who_comes_late_has_it_looked_at_again(lab: Lab) -> None:
+    """Two processes took the same row; the one that stood still may have put there what was true before."""
+    lab.queue.add([("a", "1")])
+    row = lab.first()
+    lab.queue.done(row, "sha256:new")
+    assert lab.due() == []
+    lab.queue.done(row, "sha256:old")
+    assert lab.due() == ["a:1"]
+    lab.queue.done(lab.first(), "sha256:new")
+    assert lab.due() == []
+    assert [each.digest for each in lab.queue.brought("a")] == ["sha256:new"]
+    lab.queue.add([("a", "1")])
+    row = lab.first()
+    lab.queue.done(row, "")
+    lab.queue.done(row, "")
+    assert lab.due() == ["a:1"]
+
+
 def test_each_repository_in_its_order(lab: Lab) -> None:
     assert lab.queue.add([("a", "1"), ("a", "2"), ("b", "1"), ("a", "1")]) == 3
     assert lab.due() == ["a:1", "b:1"]

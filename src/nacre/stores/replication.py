@@ -5,7 +5,8 @@
 
 A row says that a tag is to be looked at, and not what is to become of it: that is decided by what the tag
 means when its turn comes. So a tag that moved ten times moves once, and a row that is done twice does no
-harm. `number` tells whether it came again meanwhile.
+harm. `number` tells whether it came again meanwhile. A process that stood still for so long that another one
+took its place may end what it was at: whoever comes late has it looked at once more.
 """
 
 from __future__ import annotations
@@ -234,13 +235,22 @@ class ReplicationQueue:
             sql = f"UPDATE replication SET number = 0, tries = 0, error = '' WHERE {_ONE} AND number = ?"
             if not digest:
                 sql = f"DELETE FROM replication WHERE {_ONE} AND number = ?"
-            db.execute(sql, (*place, row.number))
+            if not db.execute(sql, (*place, row.number)).rowcount:
+                self._look_again(db, row)
             if row.tries:
                 self._hold(db, row.repository, 0.0)
             if action:
                 note(db, Author(self._mark), action)
 
         self._catalog.change(change)
+
+    def _look_again(self, db: CatalogTransaction, row: ReplicationRow) -> None:
+        """It waits once more already, or another process has done it meanwhile: then this one came late, and
+        may have put there what was true before.
+        """
+        sql = f"SELECT 1 FROM replication WHERE {_ONE} AND number > 0"
+        if not db.execute(sql, (self._rule, row.repository, row.reference)).fetchone():
+            self._add(db, [(row.repository, row.reference)])
 
     def failed(self, row: ReplicationRow, error: str, pause: float) -> None:
         """Try it again in `pause` seconds, and what waits behind it in its repository."""
