@@ -21,13 +21,13 @@ from nacre.engine import Config, Engine
 from nacre.services.server import RunningServer
 from nacre.services.server.documents import read as parse
 from nacre.stores.accounts.administration import Administration
-from nacre.stores.backup import BackupReport, RegistryBackup
+from nacre.stores.backup import BackupReport, FolderSource, RegistryBackup
 from nacre.stores.copying import content_path
 from nacre.stores.integrity import CheckOptions, RegistryReport
 from nacre.stores.registry import RegistryStore, catalog_of, checked
 from nacre.stores.restoring import RegistryRestore
 from nacre.words.digest import Digest
-from nacre.words.errors import Conflict, NotFound, Unsupported
+from nacre.words.errors import Conflict, NotFound
 from nacre.words.oci import OCI_MANIFEST
 from nacre.words.progress import NullProgress
 from nacre.words.rules import StorageRules
@@ -35,7 +35,7 @@ from nacre.words.rules import StorageRules
 KILLED_AT = """
 import os, signal, sys
 from contextlib import closing
-from nacre.stores.backup import RegistryBackup
+from nacre.stores.backup import FolderSource, RegistryBackup
 from nacre.stores.registry import catalog_of
 from nacre.stores.restoring import RegistryRestore
 what, left, source, target = sys.argv[1], [int(sys.argv[2])], *sys.argv[3:]
@@ -51,7 +51,7 @@ if what == "restore":
     RegistryRestore(source, target).run()
 else:
     with closing(catalog_of(source)) as catalog:
-        RegistryBackup(catalog, source, target).run()
+        RegistryBackup(FolderSource(catalog, source), target).run()
 """
 
 
@@ -97,7 +97,7 @@ def new(tmp_path: Path) -> str:
 
 def backup(root: str, saved: str, **how: Any) -> BackupReport:
     with closing(catalog_of(root)) as catalog:
-        return RegistryBackup(catalog, root, saved, **how).run()
+        return RegistryBackup(FolderSource(catalog, root), saved, **how).run()
 
 
 def restore(saved: str, root: str) -> RegistryReport:
@@ -327,17 +327,15 @@ def test_by_command(nacre: Any, push: Any, make: Any, root: str, saved: str, new
     assert (done.code, found["Repositories"], found["Added"], len(found["Damaged"])) == (1, 1, 0, 1)
 
 
-def test_servers_have_their_own_ways(saved: str, new: str) -> None:
+def test_where_content_is_must_be_known(saved: str, new: str) -> None:
     RegistryStore(new).close()
     with closing(catalog_of(new)) as catalog:
         catalog.change(lambda db: db.execute("INSERT INTO bucket VALUES ('b', 0)"))
     with Engine(Config(f"{saved}-store")) as engine:
-        with pytest.raises(Unsupported, match="object storage"):
+        with pytest.raises(Conflict, match="object storage") as caught:
             engine.registries.backup(saved, new)
+        assert "--config" in caught.value.hint
         os.unlink(f"{new}/registry.db")
         with pytest.raises(Conflict, match="is no registry"):
-            engine.registries.backup(saved, new)
-        Path(new, "registry.database").write_text("postgresql://db/registry\n1\n")
-        with pytest.raises(Unsupported, match="PostgreSQL"):
             engine.registries.backup(saved, new)
     assert not os.path.exists(saved)

@@ -17,7 +17,7 @@ from nacre.ground.files import install_trace
 from nacre.services.server import RunningServer
 from nacre.services.server.documents import read as parse
 from nacre.stores import activity
-from nacre.stores.backup import RegistryBackup
+from nacre.stores.backup import FolderSource, RegistryBackup
 from nacre.stores.catalog import Catalog
 from nacre.stores.catalog.opening import open_database
 from nacre.stores.integrity import CheckOptions
@@ -59,7 +59,7 @@ def saved(tmp_path: Path, folder: str, accounts: RegistryAccounts, api_of: Any) 
     accounts.update_user("bob", disabled=True)
     target = str(tmp_path / "backup")
     with closing(catalog_of(folder)) as found:
-        RegistryBackup(found, folder, target).run()
+        RegistryBackup(FolderSource(found, folder), target).run()
     assert image
     return target
 

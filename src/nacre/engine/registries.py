@@ -266,22 +266,23 @@ class Registries:
         )
 
     def backup(
-        self, directory: str, folder: str = "", *, read: bool = False, progress: Progress | None = None
-    ) -> BackupReport:
+        self, directory: str, folder: str = "", storage: StorageRules | None = None, *, read: bool = False,
+        progress: Progress | None = None,
+    ) -> BackupReport:  # fmt: skip
         """Bring the backup in `directory` up to what the registry in a folder holds now, served or not.
 
-        `read`: content that is there already, or is only linked, is hashed as well. Raises Conflict,
-        Unsupported where names or content are in a server, StoreError; the earlier backup is whole then.
+        `storage` says in which bucket its content is. `read`: content that is there already, or is only
+        linked, is hashed as well. Raises Conflict, StoreError, Unavailable; the earlier backup is whole then.
         """
         from contextlib import closing
 
-        from ..stores.backup import RegistryBackup, check_engine
+        from ..stores.backup import RegistryBackup, source_of
         from ..stores.registry import catalog_of
 
         root = self._root(folder)
-        check_engine(root)
         with closing(catalog_of(root)) as catalog:
-            return RegistryBackup(catalog, root, directory, read=read, progress=progress).run()
+            source = source_of(catalog, root, storage or StorageRules())
+            return RegistryBackup(source, directory, read=read, progress=progress).run()
 
     def restore(
         self, directory: str, folder: str = "", *, storage: StorageRules | None = None, database: str = "",

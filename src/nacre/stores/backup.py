@@ -10,9 +10,12 @@ pushed later belongs to the next backup. Content may be collected before it is c
 taken once more, and only what has come since is copied. A lease was rejected: it would keep a full disk full
 for as long as a backup hangs.
 
+The registry may have its names in a server and its content in a bucket, or be one far away: a `BackupSource`
+says how both are had. Names are a SQLite file in any case, so one backup is like another.
+
 Content comes before `catalog.db` gets its name and goes after that: whenever a backup is killed, the one
 before it is whole. On the file system of the registry content is linked, as its files are never written
-again; elsewhere it is copied and hashed.
+again; otherwise it is copied and hashed.
 """
 
 from __future__ import annotations
@@ -20,28 +23,31 @@ from __future__ import annotations
 import json
 import os
 from contextlib import closing, contextmanager, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ..ground.files import Lock, os_errors, private_dir, read_bounded, sync_path, unlink, write_atomic
 from ..ground.work.threads import in_parallel
 from ..words.digest import Digest
-from ..words.errors import Conflict, InvalidName, NotFound, TooLarge, Unsupported
+from ..words.errors import Conflict, InvalidName, NotFound, TooLarge
 from ..words.progress import NullProgress
-from .catalog import SqliteDatabase, is_url, place_of
-from .catalog.contents import KEPT, TABLES, contents
-from .catalog.sqlite import copy_database
+from .catalog import SqliteDatabase, place_of
+from .catalog.contents import KEPT, TABLES, contents, size_of
 from .catalog.statements import HELD
-from .copying import ContentCopy, content_path
+from .copying import ContentCopy, FetchedCopy, content_path
 from .layout import names
-from .storage.place import is_away
+from .namecopy import copy_names, remove_names
+from .storage.place import check_place, in_bucket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..words.progress import Progress
+    from ..words.progress import Progress, Task
+    from ..words.rules import StorageRules
     from .catalog import Catalog
     from .catalog.model import CatalogDatabase
     from .moving import BucketCopy
+    from .storage.objects import ObjectStorage
+    from .storage.protocol import ContentReader
 
 CATALOG = "catalog.db"
 _MARK, _LOCK = "registry-backup.json", "lock"
@@ -68,25 +74,100 @@ class BackupReport(NamedTuple):
     damaged: tuple[tuple[str, str], ...]
 
 
+class BackupSource(Protocol):
+    """A registry of which a backup can be made."""
+
+    name: str
+    """One directory is for one of them."""
+    threads: int
+    """So many bring content at once; 0: one for each processor."""
+
+    def take_names(self, path: str) -> None:
+        """Its names and accounts at one moment, as the new SQLite file `path`. Raises NacreError."""
+
+    def copy(self, folder: str, task: Task, *, read: bool) -> ContentCopy:
+        """What brings its content into a folder."""
+
+    def has_lost(self, digest: str) -> bool:
+        """Should it have content that it has not?"""
+
+
+class FolderSource:
+    """The registry in `root`, whose catalog this is, with content in its folder."""
+
+    threads = 0
+
+    def __init__(self, catalog: Catalog, root: str) -> None:
+        self.name = self._root = os.path.abspath(root)
+        self._catalog = catalog
+
+    def take_names(self, path: str) -> None:
+        """As `BackupSource` says it."""
+        copy_names(place_of(self._root), path)
+
+    def copy(self, folder: str, task: Task, *, read: bool) -> ContentCopy:
+        """As `BackupSource` says it."""
+        return ContentCopy(self._root, folder, task, links=True, read=read)
+
+    def has_lost(self, digest: str) -> bool:
+        """As `BackupSource` says it."""
+        held = bool(self._catalog.listed(HELD, digest))
+        return held and not os.path.exists(content_path(self._root, digest))
+
+
+class BucketSource:
+    """The registry in `root`, whose catalog this is, with content in a bucket."""
+
+    threads = 16
+
+    def __init__(self, catalog: Catalog, root: str, storage: ObjectStorage) -> None:
+        self.name, self._catalog, self._storage = os.path.abspath(root), catalog, storage
+
+    def take_names(self, path: str) -> None:
+        """As `BackupSource` says it."""
+        copy_names(place_of(self.name), path)
+
+    def copy(self, folder: str, task: Task, *, read: bool) -> ContentCopy:
+        """As `BackupSource` says it."""
+        return FetchedCopy(self._fetch, folder, task, read=read)
+
+    def _fetch(self, digest: Digest, size: int) -> ContentReader:
+        found = self._storage.locate(digest, size)
+        if found is None:
+            raise NotFound(digest)
+        return self._storage.open(found, 0, size)
+
+    def has_lost(self, digest: str) -> bool:
+        """As `BackupSource` says it."""
+        size = size_of(self._catalog, digest)
+        return size is not None and self._storage.locate(Digest(digest), size) is None
+
+
+def source_of(catalog: Catalog, root: str, place: StorageRules) -> BackupSource:
+    """The registry in a folder, whose content is in `place`. Raises Conflict, StoreError, Unavailable."""
+    check_place(catalog, place.url)
+    if place.url:
+        return BucketSource(catalog, root, in_bucket(place, catalog))
+    return FolderSource(catalog, root)
+
+
 class RegistryBackup:
-    """Brings the backup in `folder` up to what the registry in `root`, whose catalog this is, holds now.
+    """Brings the backup in `folder` up to what the registry `source` holds now.
 
     `read`: content that is there already, or is only linked, is hashed as well.
     """
 
     def __init__(
-        self, catalog: Catalog, root: str, folder: str, *, read: bool = False,
-        progress: Progress | None = None,
-    ) -> None:  # fmt: skip
-        self._catalog, self._root, self._folder = catalog, os.path.abspath(root), os.path.abspath(folder)
+        self, source: BackupSource, folder: str, *, read: bool = False, progress: Progress | None = None
+    ) -> None:
+        self._source, self._folder = source, os.path.abspath(folder)
         self._task = (progress or NullProgress()).task("backup")
-        self._copy = ContentCopy(self._root, self._folder, self._task, links=True, read=read)
+        self._copy = source.copy(self._folder, self._task, read=read)
         self._new = f"{self._folder}/{CATALOG}.new"
 
     def run(self) -> BackupReport:
-        """Raises Conflict, Unsupported, StoreError; the backup before it is whole then."""
-        _check_kind(self._catalog, self._root)
-        with _claimed(self._folder, self._root):
+        """Raises Conflict, StoreError, and as the source does; the backup before it is whole then."""
+        with _claimed(self._folder, self._source.name):
             self._copy.prepare()
             rounds = 1
             while not self._round():
@@ -101,18 +182,13 @@ class RegistryBackup:
 
     def _round(self) -> bool:
         """Take the names and what they mean; False if something of it is gone by now."""
-        _remove_database(self._new)
-        copy_database(place_of(self._root), self._new)
+        remove_names(self._new)
+        self._source.take_names(self._new)
         with closing(SqliteDatabase(self._new)) as found:
-            copy_content(found, self._copy)
-        lost = {digest: "is missing" for digest in self._copy.missing if self._is_lost(digest)}
+            copy_content(found, self._copy, self._source.threads)
+        lost = {digest: "is missing" for digest in self._copy.missing if self._source.has_lost(digest)}
         self._copy.damaged.update(lost)
         return len(lost) == len(self._copy.missing)
-
-    def _is_lost(self, digest: str) -> bool:
-        """Should the registry have it, and has it not?"""
-        held = bool(self._catalog.listed(HELD, digest))
-        return held and not os.path.exists(content_path(self._root, digest))
 
     def _counts(self) -> BackupReport:
         with closing(SqliteDatabase(self._new)) as found:
@@ -220,27 +296,3 @@ def _marked(folder: str) -> str | None:
     if version != _FORMAT:
         raise Conflict(f"{folder} was written by a newer nacre (format {version}, known {_FORMAT})")
     return str(root)
-
-
-def _check_kind(catalog: Catalog, root: str) -> None:
-    if is_away(catalog):
-        raise Unsupported(
-            f"the content of {root} is in object storage, which this does not copy",
-            hint="turn on versioning of the bucket, and keep a copy of registry.db (docs/registry-backup.md)",
-        )
-
-
-def check_engine(root: str) -> None:
-    """Raises Unsupported for a registry whose names are in a server."""
-    if is_url(place_of(root)):
-        raise Unsupported(
-            f"the names of {root} are in PostgreSQL, which this does not copy",
-            hint="use pg_dump first and copy the content after that (docs/registry-database.md)",
-        )
-
-
-def _remove_database(path: str) -> None:
-    """Of a backup that was killed."""
-    with os_errors(f"remove {path}"):
-        for end in ("", "-wal", "-shm", "-journal"):
-            unlink(path + end)

@@ -1,4 +1,4 @@
-"""Content of a registry, from one folder into another: whole or not at all, each file.
+"""Content of a registry into a folder, from another one or from elsewhere: whole or not at all, each file.
 
 It counts as there once it has its size under its name, which it gets after it is hashed and on the disk.
 """
@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import closing
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..ground.files import os_errors, private_dir, random_name, sync_path, unlink, write_all
 from ..words.digest import Digest, Verifier
-from ..words.errors import ContentError, NotFound
+from ..words.errors import Conflict, ContentError, NotFound, StoreError
 from .layout import names
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..words.progress import Task
 
 _NEW = ".new-"
@@ -101,7 +104,7 @@ class ContentCopy:
         if not self._links:
             return False
         if self._read or os.fstat(fd).st_size != size:
-            _hash(fd, digest, size)
+            _hash(lambda: os.read(fd, _PIECE), digest, size)
             os.lseek(fd, 0, os.SEEK_SET)
         try:
             os.link(content_path(self._source, digest), content_path(self._target, digest))
@@ -116,10 +119,13 @@ class ContentCopy:
         return True
 
     def _copy(self, fd: int, digest: str, size: int) -> int:
+        return self._keep(lambda: os.read(fd, _PIECE), digest, size)
+
+    def _keep(self, read: Callable[[], bytes], digest: str, size: int) -> int:
         temporary = f"{self._target}/{_NEW}{random_name()}"
         new = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
         try:
-            _hash(fd, digest, size, new, self._task)
+            _hash(read, digest, size, new, self._task)
             os.fsync(new)
             os.rename(temporary, content_path(self._target, digest))
         except BaseException:
@@ -128,6 +134,45 @@ class ContentCopy:
         finally:
             os.close(new)
         return size
+
+
+class FetchedContent(Protocol):
+    """Content piece by piece; closed at the end."""
+
+    def read(self) -> bytes:
+        """The next piece, b"" at the end."""
+
+    def close(self) -> None:
+        """Let go of what is open. Idempotent."""
+
+
+class FetchedCopy(ContentCopy):
+    """From wherever `fetch(digest, size)` has it, to `target`. That raises NotFound for what the registry
+    does not need any more, and Conflict, which says why, for what it should have and has not.
+    """
+
+    def __init__(
+        self, fetch: Callable[[Digest, int], FetchedContent], target: str, task: Task, *, read: bool
+    ) -> None:
+        super().__init__("", target, task, links=False, read=read)
+        self._fetch = fetch
+
+    def bring(self, digest: str, size: int) -> None:
+        """Have it there, or note it as missing or damaged. Raises StoreError, and as `fetch`."""
+        if not isinstance(size, int) or size < 0:
+            raise StoreError(f"the names of the registry are damaged: {digest} has no size")
+        try:
+            super().bring(digest, size)
+        except Conflict as error:
+            with self._lock:
+                self.damaged[digest] = error.message
+
+    def _add(self, digest: str, size: int) -> None:
+        with closing(self._fetch(Digest(digest), size)) as content:
+            private_dir(os.path.dirname(content_path(self._target, digest)))
+            copied = self._keep(content.read, digest, size)
+        with self._lock:
+            self.added, self.copied = self.added + 1, self.copied + copied
 
 
 def content_path(root: str, digest: str) -> str:
@@ -139,7 +184,7 @@ def content_path(root: str, digest: str) -> str:
 def _is_whole(path: str, digest: str, size: int) -> bool:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _hash(fd, digest, size)
+        _hash(lambda: os.read(fd, _PIECE), digest, size)
     except ContentError:
         return False
     finally:
@@ -147,10 +192,12 @@ def _is_whole(path: str, digest: str, size: int) -> bool:
     return True
 
 
-def _hash(fd: int, digest: str, size: int, target: int = -1, task: Task | None = None) -> None:
+def _hash(
+    read: Callable[[], bytes], digest: str, size: int, target: int = -1, task: Task | None = None
+) -> None:
     """Read it all, and write it to `target`. Raises OSError, ContentError for other content."""
     verifier = Verifier(Digest(digest), size)
-    while data := os.read(fd, _PIECE):
+    while data := read():
         verifier.update(data)
         if target >= 0:
             write_all(target, data)

@@ -9,7 +9,6 @@ again after the transaction finds its own work, and not somebody else's registry
 
 from __future__ import annotations
 
-import re
 import secrets
 import sqlite3
 from contextlib import closing
@@ -21,9 +20,9 @@ from ..words.digest import Digest, Verifier
 from ..words.errors import Conflict, ContentError, StoreError
 from .catalog import Catalog, SqliteDatabase
 from .catalog.opening import open_database, remember
-from .catalog.steps import STEPS
 from .copying import OTHER, content_path
 from .marks import Marks
+from .namecopy import tables
 from .storage.bucket import Bucket
 from .storage.objects import ObjectStorage
 from .storage.protocol import Placed
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
 _MARK = "restore"
 _PIECE = 1 << 20
 _AT_ONCE = 1000
-_PASSING = "uploads", "upload_parts", "jobs"
-"""Tables of what is only going on."""
 _CARRIED = ("bucket", "name, listed"), ("contents", "digest, key, size, tag, damaged")
 _NUMBERED = """
     SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = current_schema()
@@ -187,8 +184,7 @@ class _Move:
 
     def __init__(self, source: sqlite3.Connection, accounts: dict[str, frozenset[str]]) -> None:
         self._source, self._accounts = source, accounts
-        named = re.findall(r"CREATE TABLE (\w+)", "".join(STEPS))
-        self._tables = [*(name for name in named if name not in _PASSING), *accounts]
+        self._tables = [*tables(), *accounts]
 
     def run(self, db: CatalogTransaction) -> None:
         """In one transaction. Raises Conflict, StoreError."""

@@ -14,6 +14,10 @@ TABLES = ("blobs", "manifests")
 KEPT = "removed"
 """What can be restored."""
 _AT_ONCE = 500
+_SIZES = """
+    SELECT size FROM blobs WHERE digest = ?1 UNION ALL SELECT size FROM manifests WHERE digest = ?1
+    UNION ALL SELECT size FROM removed WHERE digest = ?1 AND kind IN ('manifest', 'blob')"""
+"""Of content by digest, each time that a table names it."""
 _CONTENT = {KEPT: "AND kind IN ('manifest', 'blob')"}
 
 
@@ -24,3 +28,9 @@ def contents(found: Catalog | CatalogDatabase, table: str, last: str = "") -> It
     while rows := found.listed(sql, last, _AT_ONCE):
         yield rows
         last = rows[-1][0]
+
+
+def size_of(found: Catalog | CatalogDatabase, digest: str) -> int | None:
+    """Of content that a table names, None of any other. Raises StoreError."""
+    rows = found.listed(f"{_SIZES} LIMIT 1", digest)
+    return int(rows[0][0]) if rows else None

@@ -74,6 +74,9 @@ if TYPE_CHECKING:
             a new transaction, where others came between.
             """
 
+        def snapshot(self, function: Callable[[CatalogTransaction], T]) -> T:
+            """`function(transaction)` of what is there at one moment, and no later; it only reads."""
+
         def now(self) -> float:
             """As `now` of a transaction."""
 

@@ -52,6 +52,7 @@ _USUAL = {
 _AGAIN = (errors.SerializationFailure, errors.DeadlockDetected)
 _BUSY = (errors.LockNotAvailable, errors.QueryCanceled, errors.ReadOnlySqlTransaction)
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
 _LOCK = """
     SELECT pg_advisory_xact_lock(key), extract(epoch FROM clock_timestamp())::float8
@@ -116,6 +117,16 @@ class PostgresDatabase:
                 return self._attempt(function)
             time.sleep(random.random() * 0.02 * attempt)
         raise Unavailable("the registry's database is too busy for this change")
+
+    def snapshot(self, function: Callable[[CatalogTransaction], T]) -> T:
+        """`function(transaction)` of what is there at one moment, whatever others change; it only reads."""
+        with _snapshot_errors(), _database_errors(), self._connection() as connection:
+            connection.execute(_SNAPSHOT)
+            try:
+                return function(_PostgresTransaction(self, connection))
+            finally:
+                with suppress(psycopg.Error):
+                    connection.execute("ROLLBACK")
 
     def _attempt(self, function: Callable[[CatalogTransaction], T]) -> T:
         with self._connection() as connection:
@@ -290,6 +301,15 @@ def _database_errors() -> Iterator[None]:
         raise
     except (psycopg.Error, UnicodeEncodeError) as error:
         raise _judged(error) from error
+
+
+@contextmanager
+def _snapshot_errors() -> Iterator[None]:
+    """What reads for long is not begun again by itself."""
+    try:
+        yield
+    except (_LostConnection, *_AGAIN) as error:
+        raise Unavailable("the registry's database broke off the connection") from error
 
 
 @contextmanager

@@ -43,7 +43,7 @@ class SqliteDatabase:
         self._numbers, self._version, self._looked, self._seen = count(1), 0, 0.0, -1
         with os_errors(f"open {path}"):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        with _sqlite_errors(), ExitStack() as opened:
+        with sqlite_errors(), ExitStack() as opened:
             self._writer = opened.enter_context(closing(_connect(path)))
             self._writer.now = clock
             _prepare(self._writer)
@@ -77,12 +77,12 @@ class SqliteDatabase:
 
     def listed(self, sql: str, *values: object) -> list[Any]:
         """What may take long: by a connection of its own, so that `read` never waits for it."""
-        with self._list_lock, _sqlite_errors():
+        with self._list_lock, sqlite_errors():
             return self._lister.execute(sql, values).fetchall()
 
     def change(self, function: Callable[[CatalogTransaction], T]) -> T:
         """`function(transaction)`, which nobody else's change comes between."""
-        with self._write_lock, _sqlite_errors():
+        with self._write_lock, sqlite_errors():
             self._writer.execute("BEGIN IMMEDIATE")
             self._writer.orphans = []
             try:
@@ -92,6 +92,10 @@ class SqliteDatabase:
                 raise
             self._commit()
             return answer
+
+    def snapshot(self, function: Callable[[CatalogTransaction], T]) -> T:
+        """`function(transaction)` of what is there at one moment; it only reads."""
+        return self.change(function)
 
     def _commit(self) -> None:
         try:
@@ -104,19 +108,16 @@ class SqliteDatabase:
 
 
 def copy_database(source: str, target: str) -> None:
-    """Make `target` a copy of a database as it is at one moment, whoever writes meanwhile, without what is
-    only going on: uploads, jobs. Raises StoreError.
-    """
+    """Make `target` a copy of a database as it is at one moment, whoever writes. Raises StoreError."""
     with os_errors(f"write {target}"):
         os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    with _sqlite_errors(), closing(_connect(source)) as old, closing(sqlite3.connect(target)) as new:
+    with sqlite_errors(), closing(_connect(source)) as old, closing(sqlite3.connect(target)) as new:
         old.backup(new)
-        new.executescript("BEGIN; DELETE FROM uploads; DELETE FROM jobs; COMMIT;")
 
 
 def check_database(path: str) -> None:
     """Raises StoreError for a file that is damaged or no database."""
-    with _sqlite_errors(), closing(sqlite3.connect(path)) as db:
+    with sqlite_errors(), closing(sqlite3.connect(path)) as db:
         found = db.execute("PRAGMA quick_check").fetchone()[0]
     if found != "ok":
         raise StoreError(f"{path} is damaged: {found}")
@@ -153,7 +154,8 @@ def _prepare(db: sqlite3.Connection) -> None:
 
 
 @contextmanager
-def _sqlite_errors() -> Iterator[None]:
+def sqlite_errors() -> Iterator[None]:
+    """What SQLite says, as StoreError."""
     try:
         yield
     except sqlite3.Error as error:

@@ -33,7 +33,8 @@ def check_place(catalog: Catalog, url: str) -> None:
     """Is its content where a registry is told that it is? Raises Conflict."""
     away = is_away(catalog)
     if away and not url:
-        raise Conflict(AWAY, hint="say in which bucket with `--storage`")
+        hint = "say in which bucket with `--storage`, or by its configuration with `--config`"
+        raise Conflict(AWAY, hint=hint)
     if url and not away and catalog.read("SELECT 1 FROM blobs LIMIT 1"):
         hint = "`nacre registry backup` it, and restore that into a new directory with --storage"
         raise Conflict("the content of this registry is in its folder", hint=hint)
