@@ -300,7 +300,9 @@ COMMANDS_OF = {
     "registry import": ("registries.import_storage", {
         "root": "folder", "quiet": TERMINAL, "repository": "see import_registry", "to": "see import_registry",
     }),
-    "registry backup": ("registries.backup", {"root": "folder", "quiet": TERMINAL}),
+    "registry backup": ("registries.backup", REGISTRY | {
+        "root": "folder", "quiet": TERMINAL, "config": "storage",
+    }),
     "registry restore": ("registries.restore", {
         "root": "folder", "quiet": TERMINAL, "config": "storage", "storage-endpoint": "storage",
     }),
@@ -314,19 +316,22 @@ COMMANDS_OF = {
     "registry namespace set": ("accounts.set_namespace", REGISTRY | {"no-immutable": "no patterns"}),
     "registry purge": ("content.purge", REGISTRY),
     "registry repo ls": ("content.repositories", REGISTRY),
+    "registry repo inspect": ("content.repository", REGISTRY),
     "registry repo rm": ("content.remove", REGISTRY),
-    "registry replication add": ("replication.add", AT_ROOT | {
+    "registry repo set": ("content.describe", REGISTRY | {"description": "summary"}),
+    "registry repo tags": ("content.tags", REGISTRY),
+    "registry replication add": ("replication.add", REGISTRY | {
         "config": "see configure", "deletes": "rule", "direction": "rule", "exclude": "rule",
         "interval": "rule", "password-stdin": TERMINAL, "prefix": "rule", "rate": "rule", "referrers": "rule",
         "registry": "rule", "repository": "rule", "strip": "rule", "tag": "rule", "timeout": "rule",
         "user": "rule",
     }),
-    "registry replication ls": ("replication.states", AT_ROOT | {"config": "see configure"}),
-    "registry replication rm": ("replication.remove", AT_ROOT | {"config": "see configure"}),
-    "registry replication run": ("replication.run", AT_ROOT | {
+    "registry replication ls": ("replication.states", REGISTRY | {"config": "see configure"}),
+    "registry replication rm": ("replication.remove", REGISTRY | {"config": "see configure"}),
+    "registry replication run": ("replication.run", REGISTRY | {
         "config": "see configure", "dry-run": "see compare",
     }),
-    "registry replication status": ("replication.failures", AT_ROOT | {
+    "registry replication status": ("replication.failures", REGISTRY | {
         "config": "see configure", "last": "limit",
     }),
     "registry retention": ("content.retain", REGISTRY | {

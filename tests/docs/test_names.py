@@ -116,8 +116,10 @@ added difference failure follow local look pace pulling pushing remembering repl
 replicator row runner counts queue own sides silent slow way
 secret shown sign signin sso static still storage tables tls trust trusts unavailable views visit webhook
 webhooks
-remoteaccounts remoteapi remotecontent summary telemetry
-answered api counting managed detail empty heartbeat made management named openapi people purged runs upkeep
+backups namecopy remoteaccounts remoteapi remotebackup remotecontent remotereplication replicationrules
+replications summary telemetry
+answered api counting managed detail details empty heartbeat made management named openapi people purged runs
+upkeep
 """
 FIELD = frozenset(_FIELD.split())
 """Terms of OCI, containerd, docker, POSIX, tar, Go and Python, and plain words with their plain meaning."""

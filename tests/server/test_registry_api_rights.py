@@ -41,18 +41,23 @@ MAY: dict[str, frozenset[str]] = {
     **dict.fromkeys(("getNamespace", "updateNamespace", "listMembers"), ADMIN),
     **dict.fromkeys(("grantUser", "revokeUser", "grantTeam", "revokeTeam"), ADMIN),
     "listRepositories": EVERYBODY, "getRepository": READ, "updateRepository": WRITE,
-    "removeRepository": ADMIN, "listTags": READ, "removeTag": DELETE, "undelete": DELETE, "purge": ADMIN,
+    "removeRepository": ADMIN, "listTags": READ, "removeTag": DELETE, "removeManifest": DELETE,
+    "undelete": DELETE, "purge": ADMIN,
     **dict.fromkeys(("listRemoved", "listAudit", "getStorage", "collect", "check", "retain"), ADMINISTRATORS),
     **dict.fromkeys(("listRuns", "getRun", "listWebhooks", "testWebhook"), ADMINISTRATORS),
+    **dict.fromkeys(("listReplications", "setReplication", "removeReplication"), ADMINISTRATORS),
+    **dict.fromkeys(("listReplicationFailures", "runReplication", "compareReplication"), ADMINISTRATORS),
+    **dict.fromkeys(("getBackupNames", "getBackupContent"), ADMINISTRATORS),
 }  # fmt: skip
 OPEN = {
     "getDocument", "listRepositories", "getRepository", "updateRepository", "removeRepository", "listTags",
-    "removeTag", "undelete", "getStorage",
+    "removeTag", "removeManifest", "undelete", "getStorage",
 }  # fmt: skip
 """What everybody may in a registry without accounts: what they may there by the protocol and on the page."""
 PLACE = {
     "user": "nobody", "team": "noteam", "token": 9999, "trust": 9999, "tag": "v9", "namespace": "shop/none",
     "repository": "shop/none", "run": "0-0", "webhook": "none",
+    "digest": f"sha256:{'0' * 64}", "replication": "none",
 }  # fmt: skip
 """Nothing of that is there: who may is told so, and who may not is not."""
 BODIES: dict[str, dict[str, Any]] = {
@@ -62,6 +67,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "updateNamespace": {}, "setQuota": {"bytes": 0}, "grantUser": {"role": "read"},
     "grantTeam": {"role": "read"}, "updateRepository": {}, "undelete": {}, "purge": {},
     "collect": {"dry_run": True}, "check": {}, "retain": {}, "testWebhook": {},
+    "setReplication": {"registry": "x", "user": "half"}, "runReplication": {}, "compareReplication": {},
 }  # fmt: skip
 
 

@@ -135,8 +135,13 @@ GROUPS = {
             "replication rm": CommandEntry("replication", "Remove rules that were added", "RM"),
             "replication run": CommandEntry("replication", "Compare and replicate everything now", "RUN"),
             "replication status": CommandEntry("replication", "Show what waits or has failed", "STATUS"),
+            "repo inspect": CommandEntry(
+                "registrycontent", "Show what is known of repositories", "REPO_INSPECT"
+            ),
             "repo ls": CommandEntry("registrycontent", "List repositories", "REPO_LS"),
-            "repo rm": CommandEntry("registrycontent", "Delete repositories", "REPO_RM"),
+            "repo rm": CommandEntry("registrycontent", "Delete repositories, tags or manifests", "REPO_RM"),
+            "repo set": CommandEntry("registrycontent", "Say what a repository is for", "REPO_SET"),
+            "repo tags": CommandEntry("registrycontent", "List the tags of a repository", "REPO_TAGS"),
             "restore": CommandEntry("registry", "Make a registry of a backup", "RESTORE"),
             "retention": CommandEntry("registrycontent", "Remove tags by number and age", "RETENTION"),
             "revoke": CommandEntry("accounts", "Take back what was granted", "REVOKE"),

@@ -151,10 +151,7 @@ def _document(report: RegistryReport, *, read: bool) -> dict[str, Any]:
 
 def _backup(context: Context, args: Args) -> int:
     """Say what it holds, and a line for what could not be had whole; 1 when there is one."""
-    with context.progress(quiet=args.quiet or bool(args.format)) as progress:
-        report = context.engine.registries.backup(
-            args.positionals[0], args.root, read=args.read, progress=progress
-        )
+    report = _backed_up(context, args)
     if args.format:
         inspect_one(context, _backup_document(report), args.format)
         return 1 if report.damaged else 0
@@ -165,6 +162,17 @@ def _backup(context: Context, args: Args) -> int:
     if report.damaged:
         context.warn("hint: `nacre registry check --read` names the images that are damaged")
     return 1 if report.damaged else 0
+
+
+def _backed_up(context: Context, args: Args) -> BackupReport:
+    directory, remote = args.positionals[0], elsewhere(context, args, "config")
+    with context.progress(quiet=args.quiet or bool(args.format)) as progress:
+        if remote:
+            return remote.backup(directory, read=args.read, progress=progress)
+        config = _place(context, args, "root")
+        return context.engine.registries.backup(
+            directory, config.folder, config.rules.storage, read=args.read, progress=progress
+        )
 
 
 def _backup_document(report: BackupReport) -> dict[str, Any]:
@@ -294,14 +302,16 @@ CHECK = Command(
 BACKUP = Command(
     "DIRECTORY", _backup, store=False,
     options=(
+        text("--config", "The configuration that says where content is", type="path"),
         _FORMAT,
         _QUIET,
         flag("--read", "Hash all content, also what is there already"),
-        ROOT,
+        *PLACE,
     ),
     details="The registry may be served meanwhile. A backup into the same DIRECTORY adds what is new, and a"
     " backup that is broken off leaves the earlier one as it was. On the file system of the registry content"
-    " is linked, elsewhere it is copied and hashed. Exits with 1 if something could not be had whole.",
+    " is linked; from elsewhere (--url, a bucket) it is copied and hashed. Exits with 1 if something could"
+    " not be had whole.",
 )  # fmt: skip
 RESTORE = Command(
     "DIRECTORY", _restore, store=False,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..words.errors import UsageError
+from ..words.errors import StoreError, UsageError
 from .accounts import PLACE, elsewhere
-from .each import each
+from .each import each, inspect_each
 from .options import Command, flag, many, number, text
 from .output import FORMAT, QUIET, listing, moment
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..engine.registrycontent import RegistryContent
     from ..engine.remotecontent import RemoteContent
     from ..services.server.webhooks import WebhookState
+    from ..stores.browsing import RepositoryDetails
     from ..stores.retention import ExpiredTag
     from ..words.rules import RegistryRules, RetentionRule
     from .context import Context
@@ -38,6 +39,65 @@ def _repositories(context: Context, args: Args) -> int:
             rows += [{"Name": name} for name in names]
     listing(context, args, rows, [("NAME", "Name")], key="Name")
     return 0
+
+
+def _tags(context: Context, args: Args) -> int:
+    name = args.positionals[0]
+    with _content(context, args) as content:
+        found = content.tags(name)
+        while more := content.tags(name, found[-1].tag) if found else []:
+            found += more
+    rows = [
+        {"Tag": one.tag, "Digest": one.digest, "MediaType": one.media_type, "PushedAt": moment(one.updated)}
+        for one in found
+    ]
+    listing(context, args, rows, [("TAG", "Tag"), ("DIGEST", "Digest"), ("PUSHED", "PushedAt")], key="Tag")
+    return 0
+
+
+def _inspect(context: Context, args: Args) -> int:
+    with _content(context, args) as content:
+        return inspect_each(
+            context, args.positionals, args.format, lambda name: _document(content.repository(name))
+        )
+
+
+def _document(one: RepositoryDetails) -> dict[str, object]:
+    about = one.about
+    return {
+        "Name": one.name, "Description": about.summary, "Readme": about.readme,
+        "DescribedAt": moment(about.updated) if about.updated else "", "DescribedBy": about.author,
+        "Tags": one.tags, "Contents": one.contents, "Bytes": one.bytes,
+    }  # fmt: skip
+
+
+def _describe(context: Context, args: Args) -> int:
+    given = {"summary": args.description, "readme": _readme(context, args)}
+    said = {name: given[name] for name, flag in _DESCRIBED.items() if flag in args.given}
+    if not said:
+        raise UsageError("nothing to change", hint="give --description or --readme")
+    with _content(context, args) as content:
+        content.describe(args.positionals[0], **said)
+    return 0
+
+
+_DESCRIBED = {"summary": "description", "readme": "readme"}
+_MOST_README = 1 << 20
+
+
+def _readme(context: Context, args: Args) -> str:
+    """What is in the file, `-` for standard input, "" for none. Raises UsageError, StoreError."""
+    if not args.readme:
+        return ""
+    if args.readme == "-":
+        return context.stdin.read(_MOST_README)
+    try:
+        with open(args.readme, encoding="utf-8") as file:
+            return file.read(_MOST_README)
+    except OSError as error:
+        raise StoreError(f"cannot read {args.readme}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{args.readme} is not text in UTF-8") from None
 
 
 def _remove(context: Context, args: Args) -> int:
@@ -152,10 +212,23 @@ def _configured(context: Context, args: Args) -> RegistryRules:
 
 _ONE = text("--repository", "Of one repository alone")
 REPO_LS = Command("", _repositories, store=False, options=(FORMAT, QUIET, *PLACE))
+REPO_TAGS = Command("NAME", _tags, store=False, options=(FORMAT, QUIET, *PLACE))
+REPO_INSPECT = Command(
+    "NAME [NAME...]", _inspect, store=False,
+    options=(text("-f, --format", "Format output: 'json' or a Go template"), *PLACE),
+)  # fmt: skip
+REPO_SET = Command(
+    "NAME", _describe, store=False,
+    options=(
+        text("--description", 'One line that says what the repository is for; "" for none'),
+        text("--readme", 'File with its README (Markdown), - for standard input; "" for none', type="file"),
+        *PLACE,
+    ),
+)  # fmt: skip
 REPO_RM = Command(
-    "NAME [NAME...]", _remove, store=False, options=PLACE,
-    details="Deletes repositories with all that is in them; nacre registry undelete brings them back for a"
-    " while.",
+    "NAME[:TAG|@DIGEST] [NAME...]", _remove, store=False, options=PLACE,
+    details="Deletes tags, manifests with their tags, and repositories with all that is in them; nacre"
+    " registry undelete brings them back for a while. The manifest of a tag stays.",
 )  # fmt: skip
 UNDELETE = Command(
     "[NAME[:TAG|@DIGEST]...]", _undelete, store=False,

@@ -6,21 +6,24 @@ from ..words.durations import seconds
 from ..words.errors import UsageError
 from ..words.replication import PULL, PUSH, ReplicationRule
 from ..words.sizes import read_size
-from .accounts import ROOT
+from .accounts import PLACE, elsewhere
 from .each import each
 from .options import Command, choice, flag, many, number, text
 from .output import FORMAT, QUIET, listing, moment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..engine.replication import RegistryReplication
+    from ..engine.remotereplication import RemoteReplication
+    from ..engine.replication import RegistryReplication, ReplicationDifference
     from .context import Context
     from .options import Args
 
 _MAX_SECRET = 4096
 
 
-def _replication(context: Context, args: Args) -> RegistryReplication:
+def _replication(context: Context, args: Args) -> RegistryReplication | RemoteReplication:
+    if remote := elsewhere(context, args, "config"):
+        return remote.replication
     registries = context.engine.registries
     flags = {"root": args.root} if args.root else {}
     config = registries.configure(args.config, variables=context.environment, flags=flags)
@@ -105,17 +108,16 @@ def _run(context: Context, args: Args) -> int:
         return max(one(context, found, name) for name in args.positionals)
 
 
-def _compare(context: Context, found: RegistryReplication, name: str) -> int:
-    count = same = 0
-    for one in found.compare(name):
-        count, same = count + bool(one.digest), same + (not one.digest)
-        if one.digest:
-            context.print(f"{name}: would copy {one.repository}:{one.tag} ({one.digest})")
+def _compare(context: Context, found: RegistryReplication | RemoteReplication, name: str) -> int:
+    def tell(one: ReplicationDifference) -> None:
+        context.print(f"{name}: would copy {one.repository}:{one.tag} ({one.digest})")
+
+    count, same = found.compare(name, tell)
     context.print(f"{name}: {count} to copy, {same} unchanged")
     return 0
 
 
-def _bring(context: Context, found: RegistryReplication, name: str) -> int:
+def _bring(context: Context, found: RegistryReplication | RemoteReplication, name: str) -> int:
     state = found.run(name, context.print, context.warn)
     if state is None:
         context.print(f"{name}: the registry is served: it compares everything now")
@@ -125,20 +127,22 @@ def _bring(context: Context, found: RegistryReplication, name: str) -> int:
 
 
 _CONFIG = text("--config", "The configuration that has rules", type="path")
-LS = Command("", _ls, store=False, options=(_CONFIG, FORMAT, QUIET, ROOT))
+LS = Command("", _ls, store=False, options=(_CONFIG, FORMAT, QUIET, *PLACE))
 STATUS = Command(
     "[NAME...]", _status, store=False,
-    options=(_CONFIG, FORMAT, number("-n, --last", "Show this many of each rule", default=100), QUIET, ROOT),
+    options=(
+        _CONFIG, FORMAT, number("-n, --last", "Show this many of each rule", default=100), QUIET, *PLACE,
+    ),
     details="NEXT is when it is tried again; what was given up is tried again when it changes, or by nacre"
     " registry replication run.",
 )  # fmt: skip
 RM = Command(
-    "NAME [NAME...]", _rm, store=False, options=(_CONFIG, ROOT),
+    "NAME [NAME...]", _rm, store=False, options=(_CONFIG, *PLACE),
     details="What was brought stays where it is.",
 )  # fmt: skip
 RUN = Command(
     "NAME [NAME...]", _run, store=False,
-    options=(_CONFIG, flag("--dry-run", "Only show what would be copied"), ROOT),
+    options=(_CONFIG, flag("--dry-run", "Only show what would be copied"), *PLACE),
     details="What was given up is tried again. Where the registry is served, whoever serves it does the work;"
     " otherwise it is done here, and the exit code is 1 if something is left.",
 )  # fmt: skip
@@ -158,7 +162,7 @@ ADD = Command(
         flag("--referrers", "Bring what refers to an image, too"),
         text("--registry", "The other registry, [SCHEME://]HOST[:PORT]", type="registry"),
         many("--repository", "Repositories where content comes from (default: all)", type="pattern"),
-        ROOT,
+        *PLACE,
         text("--strip", "Namespace that names lose; what is outside of it is left out"),
         many("--tag", "Tags (default: all)", type="pattern"),
         text("--timeout", "A tag that takes longer is broken off and tried again", default="6h",

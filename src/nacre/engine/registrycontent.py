@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..words.errors import InvalidName, NotFound, RegistryError
+from ..words.digest import Digest
+from ..words.errors import InvalidName, NotFound, RegistryError, UsageError
 from .database import OpenedCatalog
 
 TYPE_CHECKING = False
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
     from ..services.server.outgoing import Post
     from ..services.server.webhooks import Webhook, WebhookState
+    from ..stores.browsing import Browsing, RepositoryDetails, TagLine
     from ..stores.removed import RemovedContent, RemovedEntry
     from ..stores.retention import ExpiredTag
     from ..words.rules import RetentionRule, WebhookRule
@@ -31,20 +33,54 @@ class RegistryContent(OpenedCatalog):
         """Names after `last` in order, at most `limit`."""
         return self._catalog.repositories(last, limit)
 
-    def remove(self, repository: str) -> int:
-        """Delete a repository with all that is in it; how many manifests and blobs that were.
+    def repository(self, name: str) -> RepositoryDetails:
+        """What is known of a repository. Raises NotFound, InvalidName."""
+        return self._browsing.details(self._known(name))
 
-        It can be restored for a while. Raises NotFound, InvalidName.
+    def tags(self, repository: str, last: str = "", limit: int = 1000) -> list[TagLine]:
+        """Those after `last` by name, at most `limit` and 1000. Raises NotFound, InvalidName."""
+        return self._browsing.tags(self._known(repository), "", last, min(limit, 1000))
+
+    def describe(self, repository: str, *, summary: str | None = None, readme: str | None = None) -> None:
+        """Say what a repository is for: a line of at most 200 characters, and Markdown of at most 65,536.
+
+        None leaves what is there, "" removes it. Raises NotFound, InvalidName, UsageError.
+        """
+        from ..stores.browsing import MOST_README, MOST_SUMMARY
+
+        name = self._known(repository)
+        before = self._browsing.about(name)
+        line = before.summary if summary is None else " ".join(summary.split())
+        page = before.readme if readme is None else readme
+        if len(line) > MOST_SUMMARY or len(page) > MOST_README:
+            most = f"a description has at most {MOST_SUMMARY} characters, a README {MOST_README}"
+            raise UsageError(most)
+        self._browsing.describe(name, line, page, self._actor)
+
+    def _known(self, name: str) -> str:
+        repository = repository_of(name)
+        if not self._catalog.exists(repository):
+            raise NotFound(f"no repository {repository}")
+        return repository
+
+    def remove(self, name: str) -> None:
+        """Delete a tag, a manifest with its tags, or a repository with all that is in it.
+
+        It can be restored for a while. A manifest that an index needs stays. Raises NotFound, InvalidName,
+        RegistryError.
         """
         from ..stores.activity import Author
 
-        name, tag, digest = parse_name(repository)
+        repository, tag, digest = deletable(name)
+        catalog, author = self._catalog, Author(self._actor)
         if tag or digest:
-            raise InvalidName(f"invalid name {repository[:300]!r}: expected REPOSITORY")
-        gone = list(self._catalog.delete_repository(name, Author(self._actor)))
-        if not gone:
-            raise NotFound(f"no repository {name}")
-        return gone[-1]
+            self._known(repository)
+        if digest and not catalog.delete_manifest(repository, Digest(digest), author=author):
+            raise NotFound(f"no manifest {digest} in {repository}")
+        if tag and not catalog.delete_tag(repository, tag, author=author):
+            raise NotFound(f"no tag {tag} in {repository}")
+        if not tag and not digest and not list(catalog.delete_repository(repository, author)):
+            raise NotFound(f"no repository {repository}")
 
     def deleted(self, repository: str = "", before: int = 0, limit: int = 100) -> list[RemovedEntry]:
         """What can be restored, the newest first; the next page is that `before` the last id of this one."""
@@ -120,16 +156,37 @@ class RegistryContent(OpenedCatalog):
         return [Webhook(rule, self._catalog, activity, self._post) for rule in rules]
 
     @property
+    def _browsing(self) -> Browsing:
+        from ..stores.browsing import Browsing
+
+        return Browsing(self._catalog)
+
+    @property
     def _removed(self) -> RemovedContent:
         from ..stores.removed import RemovedContent
 
         return RemovedContent(self._catalog)
 
 
+def repository_of(name: str) -> str:
+    """Of a name that is a repository's. Raises InvalidName."""
+    repository, tag, digest = parse_name(name)
+    if tag or digest:
+        raise InvalidName(f"invalid name {name[:300]!r}: expected REPOSITORY")
+    return repository
+
+
+def deletable(name: str) -> tuple[str, str, str]:
+    """As `parse_name`, of what can be deleted: a tag or a digest, not both. Raises InvalidName."""
+    repository, tag, digest = parse_name(name)
+    if tag and digest:
+        raise InvalidName(f"invalid name {name[:300]!r}: name either the tag or the digest")
+    return repository, tag, digest
+
+
 def parse_name(name: str) -> tuple[str, str, str]:
     """Repository, tag and digest, "" where there is none."""
     from ..grammars.wire.routes import is_name, is_tag
-    from ..words.digest import Digest
 
     rest, at, digest = name.partition("@")
     repository, colon, tag = rest.partition(":")

@@ -7,9 +7,12 @@ from ..words.errors import Unsupported
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..services.client import Client
+    from ..stores.backup import BackupReport
+    from ..words.progress import Progress
     from .remoteaccounts import RemoteAccounts
     from .remoteapi import RegistryApi
     from .remotecontent import RemoteContent
+    from .remotereplication import RemoteReplication
 
 
 class ManagedRegistry:
@@ -31,6 +34,24 @@ class ManagedRegistry:
         from .remotecontent import RemoteContent
 
         return RemoteContent(self._api)
+
+    @property
+    def replication(self) -> RemoteReplication:
+        """What replicates of it."""
+        from .remotereplication import RemoteReplication
+
+        return RemoteReplication(self._api)
+
+    def backup(self, directory: str, *, read: bool = False, progress: Progress | None = None) -> BackupReport:
+        """Bring the backup in `directory` up to what the registry holds now, as `registries.backup` does.
+
+        Only what is not there yet is fetched. Raises as `RegistryApi.ask`, and Conflict, StoreError; the
+        earlier backup is whole then.
+        """
+        from ..stores.backup import RegistryBackup
+        from .remotebackup import RemoteBackupSource
+
+        return RegistryBackup(RemoteBackupSource(self._api), directory, read=read, progress=progress).run()
 
 
 def _api(client: Client, url: str) -> RegistryApi:

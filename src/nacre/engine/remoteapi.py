@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from ..grammars.management.operations import BY_NAME, ApiOperation
 from ..grammars.management.records import MOST_ENTRIES, ErrorAnswer
-from ..words.errors import Conflict, NacreError, NotFound, RegistryError, Unsupported, UsageError
+from ..words.errors import (
+    Conflict,
+    NacreError,
+    NotFound,
+    RegistryError,
+    TooLarge,
+    Unsupported,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from ..services.client import Client
+    from ..services.client.download import BlobReader
+    from ..services.client.transport import Response
 
 _MOST_ANSWER = 16 << 20
 _MOST_PAGES = 10_000
 _ANY = range(200, 600)
+_OURS = (400, 401, 403, 404, 405, 409)
+"""Refusals whose reason the registry gives."""
+_PIECE = 1 << 20
 _JSON = {"Content-Type": "application/json"}
 _KINDS: dict[str, type[NacreError]] = {
     "NOT_FOUND": NotFound, "CONFLICT": Conflict, "REQUEST_INVALID": UsageError,
@@ -70,6 +84,47 @@ class RegistryApi:
         except (MsgspecError, RecursionError) as error:
             raise RegistryError(f"{self.registry} answers {operation.name} with something else") from error
 
+    def content(self, name: str, size: int, **place: str | int) -> BlobReader:
+        """The `size` bytes that an operation answers with, resumed where they break off; close it.
+
+        Raises as `ask`, when it is read.
+        """
+        from ..services.client.download import BlobReader
+
+        target = BY_NAME[name].target(**place)
+        what = f"{self.registry}{target}"
+        return BlobReader(lambda headers: self._once(target, headers), what, size, 0, self._session.retry())
+
+    def save(self, name: str, path: str, most: int) -> None:
+        """Write what an operation answers with, at most `most` bytes, to the new file `path`.
+
+        It is verified by the checksum that the registry gives. Raises as `ask`, and TooLarge, StoreError.
+        """
+        from ..services.client.retry import Transient
+
+        response = self._session.attempt(lambda: self._once(BY_NAME[name].target(), {}))
+        with response:
+            length = response.length
+            if length is None or length > most:
+                raise TooLarge(f"{self.registry} answers {name} with {length} bytes, over {most}")
+            try:
+                found = _written(response, path)
+            except Transient as failure:
+                raise failure.error from None
+        if found != (length, response.headers.get("repr-digest", "")):
+            raise RegistryError(f"{self.registry} answers {name} with other content than its checksum says")
+
+    def _once(self, target: str, headers: Mapping[str, str]) -> Response:
+        """One attempt at a GET whose answer is content. Raises Transient for what may pass."""
+        from ..services.client.transport import Request
+
+        ok = (200, 206, *_OURS)
+        response = self._session.once(Request("GET", target, dict(headers)), target, ok=ok)
+        if response.status not in _OURS:
+            return response
+        with response:
+            raise self._refusal(response.status, response.read_all(_MOST_ANSWER, "the answer"))
+
     def pages(self, name: str, field: str, query: Mapping[str, Any] | None = None) -> Iterator[Any]:
         """The entries of a list, page by page. Raises as `ask`."""
         last = ""
@@ -103,12 +158,36 @@ class RegistryApi:
         return Unsupported(what)
 
 
-def _printable(value: Any) -> Any:
-    """As what came, every text on a line without control characters."""
+def _written(response: Response, path: str) -> tuple[int, str]:
+    """How many bytes came, and their SHA-256 as RFC 9530 writes it."""
+    from base64 import b64encode
+    from hashlib import sha256
+
+    from ..ground.files import os_errors
+
+    hashing, size = sha256(), 0
+    with os_errors(f"write {path}"), open(path, "xb", opener=_private) as file:
+        while data := response.read(_PIECE):
+            file.write(data)
+            hashing.update(data)
+            size += len(data)
+    return size, f"sha-256=:{b64encode(hashing.digest()).decode()}:"
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _printable(value: Any, more: str = "") -> Any:
+    """As what came, every text on a line without control characters but those of `more`."""
     if isinstance(value, str):
-        return "".join(char if char.isprintable() else " " for char in value)
+        return "".join(char if char.isprintable() or char in more else " " for char in value)
     if isinstance(value, list):
         return [_printable(each) for each in value]
     if isinstance(value, dict):
-        return {_printable(name): _printable(each) for name, each in value.items()}
+        return {_printable(name): _printable(each, _LINES.get(name, "")) for name, each in value.items()}
     return value
+
+
+_LINES = {"readme": "\n\r\t"}
+"""Fields that are pages of text."""

@@ -6,12 +6,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..services.server.webhooks import WebhookState
+from ..stores.browsing import About, RepositoryDetails, TagLine
 from ..stores.garbage import Garbage
 from ..stores.integrity import DamagedManifest, RegistryReport
 from ..stores.removed import RemovedEntry
 from ..stores.retention import ExpiredTag
 from ..words.errors import RegistryError
-from .registrycontent import parse_name
+from .registrycontent import deletable, parse_name, repository_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -42,9 +43,30 @@ class RemoteContent:
         page = self._api.ask("listRepositories", None, {"n": min(limit, 1000), "last": last})
         return [one.name for one in page.repositories]
 
-    def remove(self, repository: str) -> None:
-        """Delete a repository with all that is in it. It can be restored for a while."""
-        self._api.ask("removeRepository", repository=parse_name(repository)[0])
+    def repository(self, name: str) -> RepositoryDetails:
+        """What is known of a repository."""
+        one: r.RepositoryRecord = self._api.ask("getRepository", repository=repository_of(name))
+        written = one.described.timestamp() if one.described else 0.0
+        about = About(one.summary, one.readme, written, one.described_by)
+        return RepositoryDetails(one.name, about, one.tags, one.contents, one.bytes)
+
+    def tags(self, repository: str, last: str = "", limit: int = 1000) -> list[TagLine]:
+        """Those after `last` by name, at most `limit` and 1000."""
+        query = {"n": min(limit, 1000), "last": last}
+        page: r.TagPage = self._api.ask("listTags", None, query, repository=repository_of(repository))
+        return [TagLine(one.tag, one.digest, one.media_type, one.updated.timestamp()) for one in page.tags]
+
+    def describe(self, repository: str, *, summary: str | None = None, readme: str | None = None) -> None:
+        """Say what a repository is for. None leaves what is there, "" removes it."""
+        said = {"summary": summary, "readme": readme}
+        given = {name: value for name, value in said.items() if value is not None}
+        self._api.ask("updateRepository", given, repository=repository_of(repository))
+
+    def remove(self, name: str) -> None:
+        """Delete a tag, a manifest, or a repository with all that is in it; it can be restored a while."""
+        repository, tag, digest = deletable(name)
+        what = "removeTag" if tag else "removeManifest" if digest else "removeRepository"
+        self._api.ask(what, repository=repository, tag=tag, digest=digest)
 
     def deleted(self, repository: str = "", before: int = 0, limit: int = 100) -> list[RemovedEntry]:
         """What can be restored, the newest first; the next page is that `before` the last id of this one."""
@@ -71,7 +93,7 @@ class RemoteContent:
 
     def retain(self, *, dry_run: bool = False) -> list[ExpiredTag]:
         """Remove the tags that go by the registry's rules; the first thousand that went, or would."""
-        found = self._done(self._api.ask("retain", {"dry_run": dry_run})).retention
+        found = finished(self._api, self._api.ask("retain", {"dry_run": dry_run})).retention
         assert found is not None
         return [
             ExpiredTag(one.repository, one.tag, one.digest, one.updated.timestamp(), one.rule)
@@ -92,13 +114,13 @@ class RemoteContent:
 
     def collect(self, *, dry_run: bool = False) -> tuple[Garbage, Garbage]:
         """What nothing names, and what of it is gone, or would go, by the registry's rules."""
-        found = self._done(self._api.ask("collect", {"dry_run": dry_run})).gc
+        found = finished(self._api, self._api.ask("collect", {"dry_run": dry_run})).gc
         assert found is not None
         return _garbage(found.unused), _garbage(found.gone)
 
     def check(self, *, read: bool = False, rate: int = 0) -> RegistryReport:
         """Prove that every manifest can be pulled; of what is damaged it names the first thousand."""
-        found = self._done(self._api.ask("check", {"read": read, "rate": rate})).check
+        found = finished(self._api, self._api.ask("check", {"read": read, "rate": rate})).check
         assert found is not None
         damaged = tuple(
             DamagedManifest(one.repository, tuple(one.references), one.digest, one.part, one.problem)
@@ -107,16 +129,17 @@ class RemoteContent:
         counts = (found.repositories, found.manifests, found.blobs, found.bytes)
         return RegistryReport(*counts, damaged, tuple(found.unneeded))
 
-    def _done(self, run: r.RunRecord) -> r.RunRecord:
-        """A run when it is over. Raises RegistryError unless it ended well."""
-        pause = _FIRST
-        while run.state == "running":
-            time.sleep(pause)
-            pause = min(pause * 1.5, _LONGEST)
-            run = self._api.ask("getRun", run=run.id)
-        if run.state != "done":
-            raise RegistryError(f"{self._api.registry}: {run.kind}: {run.error or 'its process has ended'}")
-        return run
+
+def finished(api: RegistryApi, run: r.RunRecord) -> r.RunRecord:
+    """A run when it is over. Raises RegistryError unless it ended well."""
+    pause = _FIRST
+    while run.state == "running":
+        time.sleep(pause)
+        pause = min(pause * 1.5, _LONGEST)
+        run = api.ask("getRun", run=run.id)
+    if run.state != "done":
+        raise RegistryError(f"{api.registry}: {run.kind}: {run.error or 'its process has ended'}")
+    return run
 
 
 def _reference(tag: str, digest: str) -> dict[str, str]:

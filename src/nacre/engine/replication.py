@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from .. import __version__
 from ..stores.paths import Paths
-from ..words.errors import Conflict, NotFound, UsageError
+from ..words.errors import Conflict
 from ..words.reference import Reference
 from ..words.upstreams import UpstreamRules
 from ..words.value import Value
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..services.client import Repository
     from ..stores.joblocks import JobLocks
     from ..stores.registry import RegistryStore
+    from ..stores.replicationrules import ReplicationFailure, ReplicationRules, ReplicationState
     from ..words.digest import Digest
     from ..words.replication import ReplicationRule
     from ..words.rules import RegistryRules
@@ -71,37 +72,8 @@ def remotes_of(engine: Wiring) -> Callable[[ReplicationRule], ReplicationRegistr
     return lambda rule: ReplicationRegistry(rule, engine)
 
 
-class ReplicationState(Value):
-    """How far a rule is: how many tags wait, were given up, and are done; why the other registry is not asked
-    for now, "" if it is. `added`: by command.
-    """
-
-    name: str
-    direction: str
-    registry: str
-    added: bool
-    waiting: int
-    failed: int
-    done: int
-    since: float
-    error: str
-
-
-class ReplicationFailure(Value):
-    """A tag of a rule that waits, or was given up; `tries` of it have failed. `again`, in seconds since 1970,
-    is when it is tried again, 0.0 for never.
-    """
-
-    rule: str
-    repository: str
-    reference: str
-    tries: int
-    again: float
-    error: str
-
-
 class ReplicationDifference(Value):
-    """A tag that a rule would bring, with what it names; `digest` is "" when both sides are the same."""
+    """A tag that a rule would bring, and what it names."""
 
     repository: str
     tag: str
@@ -118,78 +90,48 @@ class RegistryReplication(OpenedCatalog):
         super().__init__(folder)
         self._rules, self._engine = rules, engine
 
-    def _all(self) -> dict[str, ReplicationRule]:
-        from ..stores.replication import AddedRules
+    @property
+    def _known(self) -> ReplicationRules:
+        from ..stores.replicationrules import ReplicationRules
 
-        return {rule.name: rule for rule in (*AddedRules(self._catalog).all(), *self._rules.replication)}
-
-    def _rule(self, name: str) -> ReplicationRule:
-        if name not in self._all():
-            hint = "name the configuration with --config" if not self._rules.replication else ""
-            raise NotFound(f"no rule of replication {name[:100]}", hint=hint)
-        return self._all()[name]
+        return ReplicationRules(self._catalog, self._rules)
 
     def states(self) -> list[ReplicationState]:
         """How far each rule is."""
-        from ..stores.replication import ReplicationQueue
-
-        said = {rule.name for rule in self._rules.replication}
-        found = []
-        for name, rule in self._all().items():
-            queue = ReplicationQueue(self._catalog, name)
-            progress = queue.progress
-            error = progress.error if progress.tries else ""
-            waiting, failed, done, since = queue.counts()
-            what = name, rule.direction, rule.registry, name not in said
-            found.append(ReplicationState(*what, waiting, failed, done, since, error))
-        return found
+        return self._known.states()
 
     def failures(self, names: Sequence[str] = (), limit: int = 100) -> list[ReplicationFailure]:
         """What waits or was given up, of these rules or of all; of each at most `limit`. Raises NotFound."""
-        from ..stores.replication import ReplicationQueue
-
-        return [
-            ReplicationFailure(
-                name, row.repository, row.reference, row.tries, row.again if row.number else 0.0, row.error
-            )
-            for name in names or self._all()
-            for row in ReplicationQueue(self._catalog, self._rule(name).name).unfinished(limit)
-        ]
+        return self._known.failures(names, limit)
 
     def add(self, rule: ReplicationRule) -> None:
         """Keep a rule, in the place of one of its name: whoever serves the registry follows it at once.
 
         The database of the registry has its password as it is. Raises UsageError.
         """
-        from ..stores.replication import AddedRules
-        from ..words.replication import check_replication
-
-        if any(each.name == rule.name for each in self._rules.replication):
-            raise UsageError(f"the configuration has a rule of replication {rule.name}")
-        check_replication([rule], [upstream.namespace for upstream in self._rules.upstreams])
-        AddedRules(self._catalog).add(rule)
+        self._known.add(rule)
 
     def remove(self, name: str) -> None:
         """Drop a rule that was added. What it brought stays. Raises NotFound."""
-        from ..stores.replication import AddedRules
+        self._known.remove(name)
 
-        if not AddedRules(self._catalog).remove(name):
-            raise NotFound(f"no rule of replication {name[:100]} was added by command")
-
-    def compare(self, name: str) -> Iterator[ReplicationDifference]:
-        """What a rule would bring now, tag by tag; nothing is changed. Raises NotFound, RegistryError."""
+    def compare(self, name: str, tell: Callable[[ReplicationDifference], object]) -> tuple[int, int]:
+        """How many tags a rule would bring now, and how many are the same; `tell` hears of each that it would
+        bring. Nothing is changed. Raises NotFound, RegistryError.
+        """
         from ..services.server.replication import comparison
         from ..services.server.replication.model import Sides
-        from ..stores.replication import ReplicationQueue
 
-        rule = self._rule(name)
-        remote = ReplicationRegistry(rule, self._engine)
+        rule, queue = self._known.rule(name), self._known.queue(name)
+        remote, count, same = ReplicationRegistry(rule, self._engine), 0, 0
         try:
-            sides = Sides(rule, self._catalog, ReplicationQueue(self._catalog, name), remote)
-            for found in comparison(sides).differences():
-                yield ReplicationDifference(*found)
+            for place in comparison(Sides(rule, self._catalog, queue, remote)).differences():
+                count, same = count + bool(place[2]), same + (not place[2])
+                if place[2]:
+                    tell(ReplicationDifference(*place))
         finally:
             remote.close()
+        return count, same
 
     def run(
         self, name: str, tell: Callable[[str], object], warn: Callable[[str], object]
@@ -202,10 +144,9 @@ class RegistryReplication(OpenedCatalog):
         from contextlib import closing
 
         from ..stores.registry import RegistryStore
-        from ..stores.replication import ReplicationQueue
 
-        rule = self._rule(name)
-        ReplicationQueue(self._catalog, name).want()
+        rule = self._known.rule(name)
+        self._known.queue(name).want()
         try:
             store = RegistryStore(self._folder, self._rules.storage, self._rules.metadata.url)
         except Conflict:
@@ -213,7 +154,7 @@ class RegistryReplication(OpenedCatalog):
         with closing(store):
             if not self._run(rule, store, tell, warn):
                 return None
-        return next(state for state in self.states() if state.name == name)
+        return self._known.state(name)
 
     def _run(
         self, rule: ReplicationRule, store: RegistryStore, tell: Callable[[str], object],

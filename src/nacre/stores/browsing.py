@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .catalog import Catalog
     from .catalog.model import CatalogTransaction
 
+MOST_SUMMARY, MOST_README = 200, 64 << 10
+"""Characters."""
 MOST_COUNTED = 10_000
 """Counting ends there: the number of a page must not take longer than the page."""
 _ABOUT = """SELECT d.summary, d.readme, d.updated, d.author FROM descriptions d
@@ -105,6 +107,18 @@ class About(NamedTuple):
     author: str = ""
 
 
+class RepositoryDetails(NamedTuple):
+    """A repository: what people wrote about it; how many tags it has, up to MOST_COUNTED; how much it holds,
+    each content once.
+    """
+
+    name: str
+    about: About
+    tags: int
+    contents: int
+    bytes: int
+
+
 class Totals(NamedTuple):
     """Bytes: of all images as if each were stored alone, and of what is stored once."""
 
@@ -177,6 +191,10 @@ class Browsing:
             return row is not None
 
         return self._catalog.change(put)
+
+    def details(self, name: str) -> RepositoryDetails:
+        """What is known of a repository that is there."""
+        return RepositoryDetails(name, self.about(name), self.count_tags(name), *self.stored(name))
 
     def stored(self, name: str) -> tuple[int, int]:
         """Contents of a repository, and their bytes, each once."""

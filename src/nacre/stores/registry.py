@@ -100,6 +100,11 @@ class RegistryStore:
             _leave_mark(self.root)
         self._lock.close()
 
+    @property
+    def place(self) -> str:
+        """Path or URL of its database, the latter with what it takes to log in there."""
+        return self._place
+
     def administration(self, actor: str) -> Administration:
         """Changes its accounts in the name of `actor`; close it. Raises StoreError."""
         from .accounts.administration import Administration

@@ -97,6 +97,8 @@ def _responses(each: ApiOperation, shapes: dict[Any, Any]) -> dict[str, Any]:
     done: dict[str, Any] = {"description": "Done"}
     if each.answer:
         done["content"] = {"application/json": {"schema": shapes[each.answer]}}
+    if each.media:
+        done["content"] = {each.media: {"schema": {"type": "string", "format": "binary"}}}
     refusals = _REFUSALS | (_QUERY_REFUSALS if each.query else {}) | (_BODY_REFUSALS if each.body else {})
     others = {status: {"$ref": f"#/components/responses/{status}"} for status in refusals}
     return {str(each.status): done, **others}

@@ -17,15 +17,19 @@ from . import records as r
 PREFIX = "/api/v1"
 ADMINISTRATOR = "administrator"
 MOST_PATH = 2048
+SQLITE, OCTETS = "application/vnd.sqlite3", "application/octet-stream"
 PARAMETERS: dict[str, Any] = {
     "user": r.UserName, "team": r.TeamName, "token": r.Number, "trust": r.Number, "tag": r.TagName,
     "namespace": r.NamespaceName, "repository": r.RepositoryName, "run": r.RunId, "webhook": r.WebhookName,
+    "digest": r.DigestText, "replication": r.ReplicationName,
 }  # fmt: skip
 """Their types, by name."""
 
 
 class ApiOperation(NamedTuple):
-    """`needs` says who may; `open`: also in a registry without accounts, where nobody is an administrator."""
+    """`needs` says who may; `open`: also in a registry without accounts, where nobody is an administrator.
+    `media`: the type of an answer that is no record.
+    """
 
     name: str
     method: str
@@ -37,6 +41,7 @@ class ApiOperation(NamedTuple):
     body: Any = None
     answer: Any = None
     open: bool = False
+    media: str = ""
 
     @property
     def group(self) -> str:
@@ -52,6 +57,7 @@ class ApiOperation(NamedTuple):
         return PREFIX + "/".join(parts)
 
 
+_RULE = "/replications/{replication}"
 _USER, _TEAM, _TOKEN, _TRUST = "/users/{user}", "/teams/{team}", "/tokens/{token}", "/trusts/{trust}"
 _SPACE, _REPOSITORY = "/namespaces/{namespace}", "/repositories/{repository}"
 _GRANT = f"{_SPACE}/grants"
@@ -120,6 +126,8 @@ OPERATIONS = (
               answer=r.TagPage, open=True),
     _Endpoint("removeTag", "DELETE", f"{_REPOSITORY}/tags/{{tag}}", "Delete a tag; it can be restored",
               "delete", status=204, open=True),
+    _Endpoint("removeManifest", "DELETE", f"{_REPOSITORY}/manifests/{{digest}}",
+              "Delete a manifest with its tags; it can be restored", "delete", status=204, open=True),
     _Endpoint("undelete", "POST", f"{_REPOSITORY}/undelete", "Restore what was deleted or moved", "delete",
               body=r.RemovedReference, answer=r.NamedEntry, open=True),
     _Endpoint("purge", "POST", f"{_REPOSITORY}/purge", "Remove for good what was deleted", "admin",
@@ -136,12 +144,26 @@ OPERATIONS = (
               answer=r.RunRecord),
     _Endpoint("retain", "POST", "/retention", "Remove tags by the rules of the configuration", status=202,
               body=r.NewCollection, answer=r.RunRecord),
-    _Endpoint("listRuns", "GET", "/runs", "List collections, checks and retention that were asked for",
-              answer=r.RunPage),
+    _Endpoint("getBackupNames", "GET", "/backup/names", "Copy all names and accounts as they are now",
+              media=SQLITE),
+    _Endpoint("getBackupContent", "GET", "/backup/contents/{digest}", "Read content of any repository",
+              media=OCTETS),
+    _Endpoint("listRuns", "GET", "/runs", "List what takes long and was asked for", answer=r.RunPage),
     _Endpoint("getRun", "GET", "/runs/{run}", "Show how far one is", answer=r.RunRecord),
     _Endpoint("listWebhooks", "GET", "/webhooks", "List who is told what happens", answer=r.WebhookPage),
     _Endpoint("testWebhook", "POST", "/webhooks/{webhook}/test", "Send a test event", status=204,
               body=r.EmptyRequest),
+    _Endpoint("listReplications", "GET", "/replications", "List what replicates, and how far it is",
+              answer=r.ReplicationPage),
+    _Endpoint("setReplication", "PUT", _RULE, "Add a rule of replication, or replace one that was added",
+              body=r.NewReplication, answer=r.ReplicationRecord),
+    _Endpoint("removeReplication", "DELETE", _RULE, "Remove a rule that was added", status=204),
+    _Endpoint("listReplicationFailures", "GET", f"{_RULE}/failures", "List what waits or was given up",
+              query=r.FailureQuery, answer=r.ReplicationFailurePage),
+    _Endpoint("runReplication", "POST", f"{_RULE}/run", "Compare and replicate everything now", status=202,
+              body=r.EmptyRequest, answer=r.ReplicationRecord),
+    _Endpoint("compareReplication", "POST", f"{_RULE}/compare", "Say what a rule would bring", status=202,
+              body=r.EmptyRequest, answer=r.RunRecord),
 )  # fmt: skip
 BY_NAME = {each.name: each for each in OPERATIONS}
 

@@ -7,7 +7,7 @@ Requests refuse fields that they do not know; answers may get more in a later ve
 from datetime import datetime
 from typing import Annotated, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 MOST_README = 64 << 10
@@ -30,6 +30,7 @@ Number = Annotated[int, Meta(ge=0, le=10**15)]
 """Of a token or a trust."""
 RunId = Annotated[str, Meta(min_length=1, max_length=64, pattern="^[0-9a-f-]+$")]
 WebhookName = Annotated[str, Meta(min_length=1, max_length=100)]
+ReplicationName = Annotated[str, Meta(min_length=1, max_length=100)]
 RoleName = Literal["read", "write", "delete", "admin"]
 Secret = Annotated[str, Meta(min_length=8, max_length=4096)]
 Label = Annotated[str, Meta(max_length=255)]
@@ -469,6 +470,23 @@ class RetentionResult(Answered):
     count: int
 
 
+class DifferenceRecord(Answered, kw_only=False):
+    """A tag that a rule of replication would bring, and what it names."""
+
+    repository: str
+    tag: str
+    digest: str
+
+
+class ComparisonResult(Answered):
+    """What a rule of replication would bring: the first thousand, `count` has all; others are the same."""
+
+    rule: str
+    differences: list[DifferenceRecord]
+    count: int
+    unchanged: int
+
+
 class RunRecord(Answered):
     """Something long that an administrator began; `state` lost: its process ended before it did.
 
@@ -476,7 +494,7 @@ class RunRecord(Answered):
     """
 
     id: str
-    kind: Literal["gc", "check", "retention"]
+    kind: Literal["gc", "check", "retention", "comparison"]
     state: Literal["running", "done", "failed", "lost"]
     by: str
     dry_run: bool
@@ -486,6 +504,7 @@ class RunRecord(Answered):
     gc: GarbageResult | None = None
     check: CheckResult | None = None
     retention: RetentionResult | None = None
+    comparison: ComparisonResult | None = None
 
 
 class RunPage(Answered):
@@ -512,6 +531,92 @@ class WebhookPage(Answered):
 
     webhooks: list[WebhookRecord]
     next: str = ""
+
+
+_Patterns = Annotated[list[Annotated[str, Meta(min_length=1, max_length=255)]], Meta(max_length=100)]
+_Namespace = Annotated[str, Meta(max_length=255)]
+
+
+class ReplicationRecord(Answered):
+    """A rule of replication, and how far it is; `added` by command or over this API, not configured.
+
+    Tags that wait (`since` then, null for none), were given up, and are done; `error` says why the other
+    registry is not asked for now, "" if it is. A password is never told.
+    """
+
+    name: str
+    registry: str
+    direction: Literal["push", "pull"]
+    repositories: list[str]
+    tags: list[str]
+    exclude: list[str]
+    strip: str
+    prefix: str
+    referrers: bool
+    deletes: bool
+    interval: float
+    timeout: float
+    rate: int
+    user: str
+    added: bool
+    waiting: int
+    failed: int
+    done: int
+    since: datetime | None
+    error: str
+
+
+class ReplicationPage(Answered):
+    """Rules, all of them."""
+
+    replications: list[ReplicationRecord]
+    next: str = ""
+
+
+class NewReplication(Asked):
+    """What goes to `registry`, `[SCHEME://]HOST[:PORT]`, or comes from there; times in seconds.
+
+    `repositories`, `tags` and `exclude` are patterns. `interval` 0: an hour with pull, never with push;
+    `rate` 0 for any. The password is kept as it is.
+    """
+
+    registry: Annotated[str, Meta(min_length=1, max_length=300)]
+    direction: Literal["push", "pull"] = "push"
+    repositories: _Patterns = field(default_factory=lambda: ["*"])
+    tags: _Patterns = field(default_factory=lambda: ["*"])
+    exclude: _Patterns = field(default_factory=list)
+    strip: _Namespace = ""
+    prefix: _Namespace = ""
+    referrers: bool = False
+    deletes: bool = False
+    interval: Seconds = 0.0
+    timeout: Seconds = 6 * 3600.0
+    rate: Bytes = 0
+    user: Annotated[str, Meta(max_length=255)] = ""
+    password: Annotated[str, Meta(max_length=4096)] = ""
+
+
+class ReplicationFailureRecord(Answered):
+    """A tag that waits, or was given up (`again` null), after so many tries."""
+
+    repository: str
+    reference: str
+    tries: int
+    again: datetime | None
+    error: str
+
+
+class ReplicationFailurePage(Answered):
+    """What waits comes first: the first `n`."""
+
+    failures: list[ReplicationFailureRecord]
+    next: str = ""
+
+
+class FailureQuery(Asked):
+    """At most `n` of them."""
+
+    n: Annotated[int, Meta(ge=1, le=MOST_ENTRIES)] = 100
 
 
 class EmptyRequest(Asked):

@@ -5,6 +5,8 @@ app         one question for each request: which operation, who asks, may they, 
   ├─ people     users, teams, tokens, trusts
   ├─ rights     grants and namespaces
   ├─ content    repositories, tags, what was deleted
+  ├─ replications  rules for other registries
+  ├─ backups    what a backup is made of
   └─ upkeep     audit, storage, webhooks, and what takes long: collection, check, retention (`running`)
 
 The operations, what goes in and what comes out stand in `grammars.management`. A client sends a password or

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import msgspec
 from msgspec import MsgspecError, Struct
+from starlette.responses import Response
 
 from ....grammars.management import openapi
 from ....grammars.management.operations import ADMINISTRATOR, PARAMETERS, ApiOperation, find
@@ -25,15 +26,16 @@ from ..answers import answer
 from ..applications import answering
 from ..bodies import Body
 from ..clients import check_origin
+from .backups import BackupCalls
 from .call import ManagementCall, is_administrator
 from .content import ContentCalls
 from .people import PeopleCalls
+from .replications import ReplicationCalls
 from .rights import RightsCalls
 from .upkeep import UpkeepCalls
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from starlette.responses import Response
     from starlette.types import ASGIApp
 
     from ..access.identity import Identity
@@ -65,6 +67,8 @@ class Management:
             RightsCalls(registry.state),
             ContentCalls(registry.state),
             upkeep,
+            ReplicationCalls(registry, upkeep.running),
+            BackupCalls(registry.state),
         ):
             self._handlers |= part.handlers
 
@@ -101,7 +105,7 @@ class Management:
         said = await self._handlers[operation.name](call)
         if request.method not in ("GET", "HEAD"):
             self._authorization.changed()
-        response = _response(request, operation, said)
+        response = said if isinstance(said, Response) else _response(request, operation, said)
         response.raw_headers.extend(more)
         return response
 

@@ -10,7 +10,8 @@ from msgspec import UNSET
 from ....grammars.management import records as r
 from ....stores.browsing import Browsing
 from ....stores.removed import RemovedContent
-from ....words.errors import NotFound
+from ....words.digest import Digest
+from ....words.errors import Conflict, NotFound, RegistryError
 from .call import cut
 from .people import moment
 
@@ -33,8 +34,8 @@ class ContentCalls:
         self.handlers: dict[str, Handler] = {
             "listRepositories": self.repositories, "getRepository": self.repository,
             "updateRepository": self.describe, "removeRepository": self.remove, "listTags": self.tags,
-            "removeTag": self.remove_tag, "undelete": self.undelete, "purge": self.purge,
-            "listRemoved": self.removed,
+            "removeTag": self.remove_tag, "removeManifest": self.remove_manifest,
+            "undelete": self.undelete, "purge": self.purge, "listRemoved": self.removed,
         }  # fmt: skip
 
     async def repositories(self, call: ManagementCall) -> object:
@@ -60,12 +61,12 @@ class ContentCalls:
     async def repository(self, call: ManagementCall) -> object:
         """What is known of one. Raises NotFound."""
         name = await self._known(call)
-        about = await self._run(self._browsing.about, name)
-        contents, stored = await self._run(self._browsing.stored, name)
+        found = await self._run(self._browsing.details, name)
+        about = found.about
         return r.RepositoryRecord(
             name=name, summary=about.summary, readme=about.readme, described_by=about.author,
-            described=moment(about.updated) if about.updated else None,
-            tags=await self._run(self._browsing.count_tags, name), contents=contents, bytes=stored,
+            described=moment(about.updated) if about.updated else None, tags=found.tags,
+            contents=found.contents, bytes=found.bytes,
         )  # fmt: skip
 
     async def describe(self, call: ManagementCall) -> object:
@@ -102,6 +103,18 @@ class ContentCalls:
         delete = lambda: catalog.delete_tag(name, tag, author=author)  # noqa: E731
         if not await self._run(self._state.store.freeing, delete):
             raise NotFound(f"no tag {tag} in {name}")
+
+    async def remove_manifest(self, call: ManagementCall) -> None:
+        """With its tags, by the operator's rules. Raises NotFound, Conflict if an index needs it."""
+        name, digest = await self._known(call), Digest(call.parameters["digest"])
+        catalog, children = self._state.catalog, self._state.rules.children
+        delete = partial(catalog.delete_manifest, name, digest, author=call.author, children=children)
+        try:
+            gone = await self._run(self._state.store.freeing, delete)
+        except RegistryError as error:
+            raise Conflict(error.message) from error
+        if not gone:
+            raise NotFound(f"no manifest {digest} in {name}")
 
     async def undelete(self, call: ManagementCall) -> object:
         """Restore what was deleted or moved. Raises NotFound, Conflict."""

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from .running import Heartbeat
 
 _PAUSE = 0.02
-_MOST_TOLD = 1000
+MOST_TOLD = 1000
+"""Of what a run found."""
 
 
 class UpkeepCalls(AccountCalls):
@@ -46,7 +47,7 @@ class UpkeepCalls(AccountCalls):
     def __init__(self, registry: Registry) -> None:
         super().__init__(registry.state)
         self._registry, self._count = registry, StorageCount(registry.state)
-        self._running = RunningJobs(registry.state, registry.note)
+        self.running = RunningJobs(registry.state, registry.note)
         self.handlers = {
             "listAudit": self.audit, "getStorage": self.storage, "collect": self.collect,
             "check": self.check, "retain": self.retain, "listRuns": self.list_runs, "getRun": self.get_run,
@@ -56,7 +57,7 @@ class UpkeepCalls(AccountCalls):
     async def close(self) -> None:
         """End what goes on beside the requests."""
         self._count.close()
-        await self._running.close()
+        await self.running.close()
 
     # ── what is known ──
 
@@ -94,7 +95,7 @@ class UpkeepCalls(AccountCalls):
         """Begin a collection by the operator's rules. Raises Conflict."""
         dry_run = call.body.dry_run
         act = partial(self._collected, dry_run=dry_run)
-        return _run(await self._running.begin("gc", call.user, act, dry_run=dry_run))
+        return run_record(await self.running.begin("gc", call.user, act, dry_run=dry_run))
 
     def _collected(self, beat: Heartbeat, *, dry_run: bool) -> Any:
         garbage = self.state.garbage
@@ -113,7 +114,7 @@ class UpkeepCalls(AccountCalls):
     async def check(self, call: ManagementCall) -> object:
         """Begin a check. Raises Conflict."""
         how = CheckOptions(call.body.read, self.state.rules.sparse, call.body.rate)
-        return _run(await self._running.begin("check", call.user, partial(self._checked, how=how)))
+        return run_record(await self.running.begin("check", call.user, partial(self._checked, how=how)))
 
     def _checked(self, beat: Heartbeat, how: CheckOptions) -> Any:
         storage, root = self.state.storage, self.state.store.root
@@ -122,12 +123,12 @@ class UpkeepCalls(AccountCalls):
         report = IntegrityCheck(self.state.catalog, content, _beating(beat), how, _Beats(beat)).run()
         damaged = [
             r.DamagedRecord(**(each._asdict() | {"references": list(each.references)}))
-            for each in report.damaged[:_MOST_TOLD]
+            for each in report.damaged[:MOST_TOLD]
         ]
         result = r.CheckResult(
             repositories=report.repositories, manifests=report.manifests, blobs=report.blobs,
             bytes=report.bytes, read=how.read, damaged=damaged, damaged_count=len(report.damaged),
-            unneeded=list(report.unneeded[:_MOST_TOLD]),
+            unneeded=list(report.unneeded[:MOST_TOLD]),
         )  # fmt: skip
         return {"check": msgspec.to_builtins(result)}
 
@@ -137,7 +138,7 @@ class UpkeepCalls(AccountCalls):
             raise UsageError("the configuration of this registry has no rule of retention")
         dry_run = call.body.dry_run
         act = partial(self._retained, dry_run=dry_run)
-        return _run(await self._running.begin("retention", call.user, act, dry_run=dry_run))
+        return run_record(await self.running.begin("retention", call.user, act, dry_run=dry_run))
 
     def _retained(self, beat: Heartbeat, *, dry_run: bool) -> Any:
         state, count = self.state, 0
@@ -146,22 +147,22 @@ class UpkeepCalls(AccountCalls):
         for each in retention.look() if dry_run else retention.remove():
             beat()
             count += 1
-            if len(told) < _MOST_TOLD:
+            if len(told) < MOST_TOLD:
                 told.append(r.ExpiredRecord(**(each._asdict() | {"updated": moment(each.updated)})))
         return {"retention": msgspec.to_builtins(r.RetentionResult(tags=told, count=count))}
 
     async def list_runs(self, call: ManagementCall) -> object:
         """All that are known, without what they found."""
-        found = await self.state.work.run(self._running.runs.list)
-        return r.RunPage(runs=[_run(each._replace(result=None)) for each in found])
+        found = await self.state.work.run(self.running.runs.list)
+        return r.RunPage(runs=[run_record(each._replace(result=None)) for each in found])
 
     async def get_run(self, call: ManagementCall) -> object:
         """One of them, with what it found. Raises NotFound."""
-        found = await self.state.work.run(self._running.runs.list)
+        found = await self.state.work.run(self.running.runs.list)
         run = next((each for each in found if each.id == call.parameters["run"]), None)
         if run is None:
             raise NotFound(f"no such run: {call.parameters['run']}")
-        return _run(run)
+        return run_record(run)
 
     # ── webhooks ──
 
@@ -237,7 +238,8 @@ def _audited(one: AuditEntry) -> r.AuditRecord:
     )
 
 
-def _run(run: Run) -> r.RunRecord:
+def run_record(run: Run) -> r.RunRecord:
+    """As it is told."""
     found = {
         "id": run.id, "kind": run.kind, "state": run.state, "by": run.by, "dry_run": run.dry_run,
         "began": moment(run.began), "ended": moment(run.ended) if run.ended else None, "error": run.error,
