@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from . import adopter
+
 MOUNTS = "NACRE_BENCH_MOUNTS"
 """The variable with the descriptor of the mount namespace in which nothing of the machine is hidden."""
 
@@ -48,7 +50,8 @@ class Skip(Exception):
 class Sample:
     """One run: seconds on the wall, seconds of CPU, and peak bytes of the process started and its children.
 
-    The seconds of CPU are those of these processes, and of the daemon that works for them.
+    The seconds of CPU are those of these processes, of what they leave behind (the processes of a container,
+    say), and of the daemon that works for them, with its containers.
     """
 
     wall: float
@@ -66,7 +69,8 @@ class Case:
     `daemon` is the process that does the work, if it is not the command itself. `base` names the case that it
     is compared with; the first where there is none. With `count` the command makes so many requests of
     `daemon`, and its own CPU and memory do not count; `beside` are others like it, whose CPU counts. `until`
-    returns when that has happened whose time counts; the command ends by itself then. `most` are rounds at
+    returns when that has happened whose time counts, and is given a process that ends with the command, which
+    ends by itself then. `most` are rounds at
     the most.
     """
 
@@ -98,58 +102,31 @@ class Case:
             os.close(error)
 
     def _daemons_cpu(self) -> float:
-        return sum(map(cpu_of, (self.daemon, *self.beside)))
+        return sum(map(adopter.cpu_of, (self.daemon, *self.beside)))
 
     def _timed(self, words: Sequence[str], error: int) -> Sample:
-        actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, error, 1),
-                   (os.POSIX_SPAWN_DUP2, error, 2)]  # fmt: skip
-        here = os.getcwd()
-        os.chdir(self.folder or here)
         before = self._daemons_cpu()
-        begin = time.perf_counter()
-        try:
-            pid = os.posix_spawnp(words[0], list(words), {**os.environ, **self.env}, file_actions=actions)
-            happened = self._happened(pid, begin)
-            _, status, usage = os.wait4(pid, 0)
-            wall = happened or time.perf_counter() - begin
-        finally:
-            os.chdir(here)
-        code = os.waitstatus_to_exitcode(status)
-        if code:
+        pid, report = adopter.begin(words, {**os.environ, **self.env}, str(self.folder or os.getcwd()), error)
+        happened = self._happened(pid)
+        ended = adopter.ended(pid, report)
+        if ended.code:
             said = os.pread(error, 2000, 0).decode(errors="replace").strip()
-            raise Skip(f"{' '.join(words)} ended with {code}: {said[-300:]}")
+            raise Skip(f"{' '.join(words)} ended with {ended.code}: {said[-300:]}")
+        wall = (happened or ended.end) - ended.begin
         served = self._daemons_cpu() - before
         if self.count:
             return Sample(wall, served, resident(self.daemon))
-        return Sample(wall, usage.ru_utime + usage.ru_stime + served, usage.ru_maxrss * 1024)
+        return Sample(wall, ended.cpu + served, ended.peak * 1024)
 
-    def _happened(self, pid: int, begin: float) -> float:
-        """Seconds until that which counts, 0 where that is the end of the process."""
+    def _happened(self, pid: int) -> float:
+        """When that happened which counts (`time.perf_counter`), 0 where that is the end of the process."""
         if not self.until:
             return 0.0
         try:
             self.until(pid)
-            return time.perf_counter() - begin
+            return time.perf_counter()
         except Skip:  # it has ended, and will say why
             return 0.0
-
-
-def cpu_of(daemon: int) -> float:
-    """Seconds of CPU of a process and all below it so far, also of those that have ended; 0 for none."""
-    below: dict[int, list[int]] = {}
-    ticks: dict[int, int] = {}
-    for path in Path("/proc").glob("[0-9]*/stat") if daemon else ():
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        pid = int(path.parent.name)
-        below.setdefault(int(fields[1]), []).append(pid)
-        ticks[pid] = sum(map(int, fields[11:15]))
-    found = [daemon]
-    for pid in found:
-        found += below.get(pid, ())
-    return sum(ticks.get(pid, 0) for pid in found) / os.sysconf("SC_CLK_TCK")
 
 
 def resident(process: int) -> int:

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from . import adopter
 from .harness import Skip
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -150,7 +151,7 @@ class Skopeo(Peer):
 
 
 class Docker(Peer):
-    """docker with a dockerd of its own: `stack` stops it at the end."""
+    """docker with a dockerd of its own: `stack` stops it at the end. Its containers are below `daemon`."""
 
     name = "docker"
 
@@ -168,7 +169,8 @@ class Docker(Peer):
         self.env = {"DOCKER_CONFIG": str(folder / "config")}
         alone = [] if bridge else ["--bridge", "none", "--iptables=false", "--ip6tables=false"]
         words = [
-            *before, newest("dockerd"), "--data-root", str(folder / "data"),
+            sys.executable, "-I", "-S", adopter.__file__, *before, newest("dockerd"),
+            "--data-root", str(folder / "data"),
             "--exec-root", str(folder / "exec"), "--pidfile", str(folder / "pid"),
             "--host", f"unix://{socket}", *alone,
         ]  # fmt: skip

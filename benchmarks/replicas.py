@@ -17,8 +17,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from .adopter import cpu_of
 from .bench import Bench
-from .harness import Case, Scenario, Skip, cpu_of
+from .harness import Case, Scenario, Skip
 from .peers import ROOT, newest, require
 from .registries import NacreRegistry, Pusher, Server, await_answer, digest_of
 from .serving import REPOSITORY, SMALL, content, free_port
