@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
+import weakref
 from collections import deque
 from itertools import repeat
 
 import pytest
 
 from nacre.ground.work.budget import Budget
+from nacre.ground.work.ordered import Ordered
 from nacre.ground.work.pipe import CHUNK, Pipe, Stopped, copy
 from nacre.ground.work.threads import Worker, in_parallel, paced, running
 from nacre.words.errors import InvalidArchive, StoreError
@@ -154,3 +156,70 @@ def test_in_parallel_stops_the_others_after_a_failure():
 
 def test_in_parallel_of_nothing():
     in_parallel(lambda item, stop: None, [], 3)
+
+
+def blocks() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "nacre-block"]
+
+
+def test_calls_side_by_side_give_their_results_in_order() -> None:
+    taken: list[int] = []
+    calls, gates = Ordered(taken.append, Budget(3)), [threading.Event() for _ in range(9)]
+
+    def number(at: int) -> int:
+        assert at == 0 or gates[at].wait(20)
+        return at
+
+    calls.call(number, 0)
+    assert (taken, blocks()) == ([0], [])  # what is small never pays for a thread
+    for at in range(1, 5):
+        calls.call(number, at)
+    assert len(blocks()) == 3
+    for gate in reversed(gates):
+        gate.set()
+    for at in range(5, 9):
+        calls.call(number, at)
+    calls.finish()
+    assert taken == [*range(9)]
+    assert blocks() == []
+
+
+def test_what_a_call_raises_is_raised_when_its_result_is_due() -> None:
+    taken: list[int] = []
+    calls = Ordered(taken.append, Budget(2))
+    calls.call(int, "1")
+
+    def fail() -> None:
+        for _ in range(3):
+            calls.call(int, "x")
+        calls.finish()
+
+    with pytest.raises(ValueError, match="'x'"):
+        fail()
+    calls.stop()
+    assert (taken, blocks()) == ([1], [])
+
+
+class Token:
+    """Something that is gone when nobody will use it any more."""
+
+
+def test_calls_that_have_not_begun_when_nobody_wants_them_are_not_made() -> None:
+    made: list[int] = []
+    calls, begun, gate = Ordered(lambda _found: None, Budget(2)), threading.Semaphore(0), threading.Event()
+
+    def block(at: int, _token: object = None) -> None:
+        made.append(at)
+        begun.release()
+        assert at == 0 or gate.wait(20)
+
+    for at in range(3):
+        calls.call(block, at)
+        assert begun.acquire(timeout=20)  # the first here, two in threads
+    token = Token()
+    weakref.finalize(token, gate.set)  # when the last call will not be made, the others may end
+    calls.call(block, 3, token)
+    del token
+    calls.stop()
+    assert made == [0, 1, 2]
+    assert blocks() == []

@@ -1,13 +1,17 @@
-"""Calls side by side whose results come in the order in which they were asked for."""
+"""Calls side by side whose results come in the order in which they were asked for.
+
+`concurrent.futures` would do, but it loads `logging`, which takes longer than a small layer to be compressed.
+"""
 
 from __future__ import annotations
 
+from _queue import SimpleQueue  # `queue` loads `heapq` for its other queues
 from collections import deque
+from threading import Lock, Thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Future, ThreadPoolExecutor
     from typing import Any
 
     from .budget import Budget
@@ -26,8 +30,8 @@ class Ordered:
 
     def __init__(self, take: Callable[[Any], object], budget: Budget) -> None:
         self._take, self._budget = take, budget
-        self._pool: ThreadPoolExecutor | None = None
-        self._waiting: deque[Future[Any]] = deque()
+        self._pool: _Pool | None = None
+        self._waiting: deque[_OrderedCall] = deque()
         self._begun = False
 
     def call(self, function: Callable[..., Any], *args: Any) -> None:
@@ -39,8 +43,10 @@ class Ordered:
             return
         if len(self._waiting) > workers + 1:
             self._next()
-        self._waiting.append(self._threads(workers).submit(function, *args))
-        while self._waiting and self._waiting[0].done():
+        if self._pool is None:
+            self._pool = _Pool(workers)
+        self._waiting.append(self._pool.submit(_OrderedCall(function, args)))
+        while self._waiting and self._waiting[0].is_done:
             self._next()
 
     def finish(self) -> None:
@@ -48,7 +54,7 @@ class Ordered:
         while self._waiting:
             self._next()
         if self._pool is not None:
-            self._pool.shutdown()
+            self._pool.end()
             self._pool = None
 
     def _next(self) -> None:
@@ -57,13 +63,73 @@ class Ordered:
     def stop(self) -> None:
         """The results are not wanted any more: the threads end. Idempotent."""
         if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+            for call in self._waiting:
+                call.cancel()
+            self._pool.end()
             self._pool = None
         self._waiting.clear()
 
-    def _threads(self, workers: int) -> ThreadPoolExecutor:
-        if self._pool is None:
-            from concurrent.futures import ThreadPoolExecutor
 
-            self._pool = ThreadPoolExecutor(workers, "nacre-block")
-        return self._pool
+class _OrderedCall:
+    """A call that a thread makes, unless it is cancelled before."""
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self._work: tuple[Callable[..., Any], tuple[Any, ...]] | None = (function, args)
+        self._found: Any = None
+        self._failure: BaseException | None = None
+        self._running = Lock()
+        self._running.acquire()
+
+    def cancel(self) -> None:
+        """Do not begin, if there is time."""
+        self._work = None
+
+    def make(self) -> None:
+        """Runs in the thread."""
+        work, self._work = self._work, None
+        try:
+            self._found = work[0](*work[1]) if work else None
+        except BaseException as error:  # raised by whoever asks for the result
+            self._failure = error
+        self._running.release()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether `result` need not wait."""
+        return not self._running.locked()
+
+    def result(self) -> Any:
+        """Wait for it, once; what it gave. Raises what it raised."""
+        self._running.acquire()
+        failure, self._failure = self._failure, None
+        self._running.release()
+        if failure is not None:
+            raise failure
+        return self._found
+
+
+class _Pool:
+    """Up to so many threads; one more begins with each call until there are enough."""
+
+    def __init__(self, workers: int) -> None:
+        self._calls: SimpleQueue[_OrderedCall | None] = SimpleQueue()
+        self._most, self._threads = workers, list[Thread]()
+
+    def submit(self, call: _OrderedCall) -> _OrderedCall:
+        """Have one of the threads make it."""
+        self._calls.put(call)
+        if len(self._threads) < self._most:
+            self._threads.append(Thread(target=self._run, name="nacre-block", daemon=True))
+            self._threads[-1].start()
+        return call
+
+    def _run(self) -> None:
+        while (call := self._calls.get()) is not None:
+            call.make()
+
+    def end(self) -> None:
+        """Wait for what is under way; the threads end."""
+        for _ in self._threads:
+            self._calls.put(None)
+        for thread in self._threads:
+            thread.join()
