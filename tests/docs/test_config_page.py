@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from nacre.grammars.config import from_variables, parse_config
+from nacre.grammars.config import from_variables
 from nacre.grammars.config.schema import SECTION, TOP
+from nacre.grammars.config.toml import parse_config
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "config.md").read_text(encoding="utf-8")
 

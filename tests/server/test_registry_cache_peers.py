@@ -19,7 +19,7 @@ from registries import registry_process
 from nacre.engine import Engine
 from nacre.engine.upstreams import upstreams_of
 from nacre.engine.wiring import Config, Wiring
-from nacre.grammars.config import parse_config
+from nacre.grammars.config.toml import parse_config
 from nacre.services.client import Client, ClientConfig
 from nacre.services.server import RunningServer
 from nacre.words.oci import OCI_MANIFEST, Descriptor

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 
-from ..grammars.config import Settings, from_variables, parse_config, parse_daemon, parse_registries
+from ..grammars.config import Settings, from_variables
 from ..grammars.config.schema import MAX_CONFIG, text_of
 from ..words.errors import StoreError, UsageError
 
@@ -48,7 +48,7 @@ def network(context: Context) -> NetworkSettings:
 def load(context: Context) -> Settings:
     """What all of it says together."""
     settings = Settings()
-    for path, parse in (*_foreign(context), *((path, parse_config) for path in _own(context))):
+    for path, parse in (*_foreign(context), *((path, _nacre) for path in _own(context))):
         text = _read(path)
         if text is not None:
             settings = parse(text, path).over(settings)
@@ -74,18 +74,36 @@ def _own(context: Context) -> tuple[str, ...]:
     return "/etc/nacre/config.toml", f"{_xdg(context)}/nacre/config.toml"
 
 
+def _nacre(text: str, path: str) -> Settings:
+    from ..grammars.config.toml import parse_config
+
+    return parse_config(text, path)
+
+
+def _daemon(text: str, path: str) -> Settings:
+    from ..grammars.config.foreign import parse_daemon
+
+    return parse_daemon(text, path)
+
+
+def _registries(text: str, path: str) -> Settings:
+    from ..grammars.config.foreign import parse_registries
+
+    return parse_registries(text, path)
+
+
 def _foreign(context: Context) -> Iterator[tuple[str, Parse]]:
     docker = "/etc/docker" if context.uid == 0 else f"{_xdg(context)}/docker"
-    yield f"{docker}/daemon.json", parse_daemon
+    yield f"{docker}/daemon.json", _daemon
     named = context.environment.get("CONTAINERS_REGISTRIES_CONF")
     if named:
-        yield named, parse_registries
+        yield named, _registries
         return
     for folder in ("/etc/containers", f"{_xdg(context)}/containers"):
-        yield f"{folder}/registries.conf", parse_registries
+        yield f"{folder}/registries.conf", _registries
         for name in _names(f"{folder}/registries.conf.d"):
             if name.endswith(".conf"):
-                yield f"{folder}/registries.conf.d/{name}", parse_registries
+                yield f"{folder}/registries.conf.d/{name}", _registries
 
 
 def _xdg(context: Context) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from .. import __version__
-from ..grammars.config import Settings, parse_config
+from ..grammars.config import Settings
 from ..grammars.config.schema import MAX_CONFIG, text_of
 from ..ground.files import os_errors
 from ..ground.linux import keep_freed_memory
@@ -155,4 +155,6 @@ def settings_in(path: str) -> Settings:
     """What a config.toml says. Raises UsageError with `file:line`, TooLarge, StoreError."""
     with os_errors(f"read {path}"), open(path, "rb") as file:
         data = file.read(MAX_CONFIG + 1)
+    from ..grammars.config.toml import parse_config
+
     return parse_config(text_of(data, path), path)

@@ -12,10 +12,9 @@ from nacre.grammars.config import (
     RegistryTarget,
     Settings,
     from_variables,
-    parse_config,
-    parse_daemon,
-    parse_registries,
 )
+from nacre.grammars.config.foreign import parse_daemon, parse_registries
+from nacre.grammars.config.toml import parse_config
 from nacre.words.errors import RegistryError, UsageError
 
 WHOLE = """

@@ -4,14 +4,14 @@ settings   Settings, Section, Route: what is said of registries, and what follow
 schema     the keys of config.toml and of the variables, with their kinds
 toml       config.toml → Settings; errors carry file and line, and what was meant
 foreign    containers' registries.conf and docker's daemon.json → Settings
+
+Most machines have none of these files, so what reads them is loaded by whoever has found one.
 """
 
 from __future__ import annotations
 
-from .foreign import parse_daemon, parse_registries
 from .schema import from_variables
 from .settings import MirrorSettings, RegistryRoute, RegistrySection, RegistryTarget, Settings
-from .toml import parse_config
 
 __all__ = [
     "MirrorSettings",
@@ -20,7 +20,4 @@ __all__ = [
     "Settings",
     "RegistryTarget",
     "from_variables",
-    "parse_config",
-    "parse_daemon",
-    "parse_registries",
 ]
