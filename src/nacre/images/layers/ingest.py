@@ -12,7 +12,7 @@ the tree is whole; `compressed` gives its bytes from then on.
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from time import monotonic
 
 from ...ground.files import trace
@@ -24,11 +24,11 @@ from ...words.errors import ContentError, DigestMismatch, NacreError, NotFound
 from ...words.oci import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, Descriptor
 from ...words.value import Value
 from .compressed import is_here
-from .partial import try_partial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any, Self
 
     from ...grammars.tar.entry import Reader
     from ...ground.work.budget import Budget
@@ -49,6 +49,8 @@ _HELD, _LOOK = 4 << 20, 1.0
 """Bytes that are held, and seconds, after which it is decided whether a partial blob is written."""
 _LONG = 5.0
 """Seconds: a transfer that will take longer is worth going on with."""
+_SMALL = 1 << 20
+"""Bytes of a layer that needs no thread beside its writer."""
 _MEDIA_TYPES = {"gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD, "none": OCI_LAYER}
 
 
@@ -123,6 +125,8 @@ def _fetch(job: LayerJob) -> tuple[int, str]:
 
 def _begin(job: LayerJob, ingest: Ingest) -> tuple[int, str]:
     """Fetch a layer of which nothing is here: in part where its table of contents allows, else whole."""
+    from .partial import try_partial
+
     tried = try_partial(job)
     moved = tried.moved
     if not tried.done:
@@ -312,11 +316,10 @@ def commit_layer(
     raises, no name or record knows of the layer; the active is as before if the tar failed.
     """
     with store.blobs.ingest() as ingest:
-        meter, pipe = _Meter(), Pipe()
-        stage = Worker(lambda: _compress(pipe, codec, ingest, store.budget), drains=pipe)
-        with running([stage], [pipe]):
-            diff_id = store.actives.commit(active, meter.through(pipe.write), clamp=clamp, keep=keep)
-            pipe.end()
+        meter = _Meter()
+        with _Compression(codec, ingest, store.budget) as compression:
+            write = meter.through(compression.write)
+            diff_id = store.actives.commit(active, write, clamp=clamp, keep=keep)
         descriptor = _finish(store, ingest, codec, diff_id)
     return descriptor, diff_id, 0 if diff_id == EMPTY_DIFF_ID else meter.count
 
@@ -334,16 +337,13 @@ def add_layer(
     if known and expected:
         return known, expected
     with store.blobs.ingest() as ingest:
-        pipe = Pipe()
-        stage = Worker(lambda: _compress(pipe, codec, ingest, store.budget), drains=pipe)
-        with running([stage], [pipe]):
-            tee = _Tee(stream, pipe.write)
+        with _Compression(codec, ingest, store.budget) as compression:
+            tee = _Tee(stream, compression.write)
             diff_id = store.trees.ingest(tee, expected)
             if not tee.begun:  # the tree was there already; the blob still wants the bytes, verified
                 verifier = Verifier(diff_id, what="layer")
                 copy(tee, verifier.update)
                 verifier.verify()
-            pipe.end()
         return _finish(store, ingest, codec, diff_id), diff_id
 
 
@@ -354,12 +354,55 @@ def known_layer(store: Store, diff_id: Digest) -> Descriptor | None:
     return next((blob for blob in store.layers.blobs_of(diff_id) if is_here(store, blob)), None)
 
 
-def _compress(pipe: Pipe, codec: str, ingest: Ingest, budget: Budget) -> None:
-    from ...grammars.codecs.stream import Compressor
+class _Compression:
+    """Compresses what is written to it: a large layer in a thread beside its writer, a small one at its end.
 
-    compressor = Compressor(codec, ingest.write, budget)
-    copy(pipe, compressor.write)
-    compressor.close()
+    For that a thread only costs: it is begun, loads modules while its writer does, and waits for each piece.
+    `with` it; when the block fails, nothing more is compressed.
+    """
+
+    def __init__(self, codec: str, ingest: Ingest, budget: Budget) -> None:
+        self._codec, self._ingest, self._budget = codec, ingest, budget
+        self._held: list[bytes] = []
+        self._size = 0
+        self._pipe: Pipe | None = None
+        self._beside = ExitStack()
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes."""
+        if self._pipe is not None:
+            self._pipe.write(data)
+            return
+        self._held.append(data)
+        self._size += len(data)
+        if self._size > _SMALL:
+            self._begin()
+
+    def _begin(self) -> None:
+        pipe = self._pipe = Pipe()
+        worker = Worker(lambda: self._compress(iter(lambda: pipe.read(CHUNK), b"")), drains=pipe)
+        self._beside.enter_context(running([worker], [pipe]))
+        held, self._held = self._held, []
+        for data in held:
+            pipe.write(data)
+
+    def _compress(self, pieces: Iterable[bytes]) -> None:
+        from ...grammars.codecs.stream import Compressor
+
+        compressor = Compressor(self._codec, self._ingest.write, self._budget)
+        for data in pieces:
+            compressor.write(data)
+        compressor.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        if self._pipe is None and failure[0] is None:
+            self._compress(self._held)
+        elif self._pipe is not None and failure[0] is None:
+            self._pipe.end()
+        self._beside.__exit__(*failure)
 
 
 def _finish(store: Store, ingest: Ingest, codec: str, diff_id: Digest) -> Descriptor:
