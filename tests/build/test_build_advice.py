@@ -15,7 +15,8 @@ from nacre.grammars.dockerfile.parse import parse
 from nacre.images.dockerfile.installs import late_installs
 from nacre.images.dockerfile.packagecaches import CacheFinder, instead
 from nacre.images.dockerfile.secrets import masked, reader_of, secrets_in
-from nacre.services.build import BuildOptions, Inputs, call
+from nacre.services.build import BuildOptions, Inputs
+from nacre.services.build.checks import call
 from nacre.words.errors import UsageError
 
 RANDOM = "A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8"

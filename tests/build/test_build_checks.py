@@ -12,7 +12,8 @@ import pytest
 from nacre.cli import checkforms
 from nacre.grammars.dockerfile.checks import RULES
 from nacre.grammars.dockerfile.ignore import read_ignore
-from nacre.services.build import BuildOptions, Inputs, call
+from nacre.services.build import BuildOptions, Inputs
+from nacre.services.build.checks import call
 from nacre.words.errors import NotFound
 
 

@@ -22,7 +22,6 @@ from ..services.build import (
     PackageIndexes,
     load,
 )
-from ..services.build import call as look
 from ..words.errors import BuildFailed, DockerfileError, NotFound, UsageError
 from ..words.oci import Platform
 from ..words.progress import NullProgress
@@ -377,6 +376,8 @@ def call(
         check_for_dockerfile(options, inputs)
         if method == "check" and not _advises(engine):
             options = options.replace(advice="none")
+        from ..services.build.checks import call as look
+
         return look(method, inputs, options, here)
 
 

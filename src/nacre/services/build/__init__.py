@@ -1,7 +1,6 @@
 """Building images from Dockerfiles."""
 
 from .builder import Builder, BuildOptions, BuildResult, BuildSources, CacheWriter
-from .checks import call
 from .inputs import Inputs, load
 from .missing import StepForecast
 from .projects import NETRC, PIP_CONF, PackageIndexes
@@ -11,5 +10,5 @@ __all__ = [
     "NETRC", "PIP_CONF",
     "BuildOptions", "BuildReport", "BuildResult", "BuildSources", "Builder", "CacheWriter", "Inputs",
     "PackageIndexes",
-    "StepForecast", "call", "load",
+    "StepForecast", "load",
 ]  # fmt: skip

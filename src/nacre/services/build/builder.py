@@ -27,7 +27,6 @@ from .imports import ImportedCaches
 from .projects import PackageIndexes
 from .report import BuildReport
 from .result import write_result
-from .session import BuildSession
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,6 +53,7 @@ if TYPE_CHECKING:
     from .missing import StepForecast
     from .mounts import Fill
     from .repositories import GitConnection
+    from .session import BuildSession
     from .stageprogress import StageProgress
 
     T = TypeVar("T")
@@ -258,6 +258,8 @@ class Builder:
         links: Mapping[str, Sequence[BuildSession]] | None = None,
     ) -> Iterator[list[BuildSession]]:  # fmt: skip
         """One for each platform, the Dockerfile read; `links` as sessions have them, of those beside."""
+        from .session import BuildSession
+
         several = self._report.names_platforms = len(options.platforms) > 1
         since = time() if several or links is not None else float("inf")
         sessions = []
