@@ -15,7 +15,8 @@ from wheelmaker import record_hash, wheel
 
 from nacre.services.build.python import bytecode
 from nacre.services.build.python.layerwriter import LayerWriter
-from nacre.services.build.python.wheel import opened, write_wheel
+from nacre.services.build.python.wheel import opened
+from nacre.services.build.python.wheelfiles import write_wheel
 from nacre.services.build.python.wheellayers import LaidWheel, divided
 from nacre.words.errors import ContentError, InvalidArchive, TooLarge
 
@@ -76,6 +77,30 @@ def test_a_wheel_is_laid_as_an_installer_does(tmp_path: Path) -> None:
     assert any(line.startswith("../../../bin/demo,sha256=") for line in record)
 
 
+@pytest.mark.parametrize("purelib", ["true", "false"])
+def test_a_wheel_of_modules_alone_is_laid_as_an_installer_does(
+    purelib: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = zipfile.ZipInfo("demo/tool.sh")
+    program.external_attr = (stat.S_IFREG | 0o755) << 16
+    made = wheel(
+        "demo", files={
+            "demo/b.py": "b = 1\n", "demo/a.py": "a = 1\n", "demo/a b.txt": "data",
+            "demo/__pycache__/a.pyc": "x",
+            "demo-1.0.dist-info/WHEEL": f"wheel-version: 1.9\nRoot-Is-Purelib: {purelib}\n",
+            "demo-1.0.dist-info/licenses/LICENSE": "free", "demo-1.0.dist-info/RECORD.jws": "{}",
+            "demo-1.0.dist-info/entry_points.txt": "[pytest11]\ndemo = demo.a\n",
+        },
+        record={"demo/tool.sh": record_hash(b"#!/bin/sh\n")}, extra=[(program, b"#!/bin/sh\n")],
+    )  # fmt: skip
+    code = {f"/{SITE}/demo/a.py": b"code"}
+    plain = laid(tmp_path, made, code)
+    monkeypatch.setattr("nacre.services.build.python.wheel.Wheel.has_scripts", True)
+    assert laid(tmp_path, made, code) == plain
+    assert members(plain)[f"{SITE}/demo/tool.sh"].mode == 0o755
+    assert f"{SITE}/demo-1.0.dist-info/RECORD.jws" not in members(plain)
+
+
 def test_the_layer_depends_on_the_wheel_alone(tmp_path: Path) -> None:
     made = wheel("demo", files={"demo/a.py": "a = 1\n", "demo/b.py": "b = 2\n"}, scripts={"demo": "demo.a:f"})
     assert laid(tmp_path, made) == laid(tmp_path, made)
@@ -105,6 +130,11 @@ HOSTILE = {
     "a weak hash": wheel("evil", record={"evil.py": "md5=AAAA"}),
     "a file that RECORD lacks": wheel("evil", extra=[(zipfile.ZipInfo("more.py"), b"x")]),
     "another package": ("good-1.0-py3-none-any.whl", wheel("evil")[1]),
+    "another form": wheel("evil", files={"evil-1.0.dist-info/WHEEL": "Wheel-Version: 2.0\n"}),
+    "another form with scripts": wheel(
+        "evil", files={"evil-1.0.dist-info/WHEEL": "Wheel-Version: 2.0\n"}, scripts={"x": "evil:main"}
+    ),
+    "a form that is not said": wheel("evil", files={"evil-1.0.dist-info/WHEEL": "Tag: x\n"}),
     "no archive": ("evil-1.0-py3-none-any.whl", b"no zip at all"),
     "a short archive": ("evil-1.0-py3-none-any.whl", wheel("evil")[1][:-30]),
     "no name of a wheel": ("evil.whl", wheel("evil")[1]),

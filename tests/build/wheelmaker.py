@@ -33,7 +33,7 @@ def wheel(
     found[f"{info}/METADATA"] = (
         f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}{more}".encode()
     )
-    found[f"{info}/WHEEL"] = f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n".encode()
+    found.setdefault(f"{info}/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n".encode())
     if scripts:
         rows = "".join(f"{key} = {value}\n" for key, value in scripts.items())
         found[f"{info}/entry_points.txt"] = f"[console_scripts]\n{rows}".encode()

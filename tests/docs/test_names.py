@@ -97,7 +97,7 @@ buildcache cached cacheusage mountcache githubcache hub delivery exported import
 forecast reason reasons reasoned epoch checkout
 bytecode candidate compile environment indexes indexpage installed interpreter locked package packages pinned
 pip pipconfig project projects provider requirement requirements requirementsfile resolve supply virtual wheel
-layerwriter localfiles pins wheellayers wheels
+checked layerwriter localfiles pins readprojects wheelfiles wheellayers wheels wheelscripts
 advice doubled install installs packagecaches secrets
 executor order origin origins stagecache
 executor order origin origins stagecache networkprogram externalnetwork firewalld

@@ -42,17 +42,21 @@ def _of_poetry(environment: Mapping[str, str], home: str) -> dict[str, str]:
 
 def _keyring(context: Context, environment: Mapping[str, str], texts: Sequence[tuple[str, str]]) -> str:
     """The program of pip's keyring provider `subprocess`, where it is installed and not switched off."""
-    from shutil import which
-
     from ..grammars.python.pipconfig import keyring_provider
 
     provider = keyring_provider(environment, texts)
     if provider == "disabled":
         return ""
-    found = which("keyring", path=environment.get("PATH")) or ""
+    found = _program("keyring", environment.get("PATH", os.defpath))
     if not found and provider == "subprocess":
         context.warn("WARNING: there is no program keyring in PATH to ask for passwords of indexes")
     return found
+
+
+def _program(name: str, path: str) -> str:
+    """A program in the folders of PATH, "" for none; as `shutil.which`, which loads three compressors."""
+    found = (os.path.join(folder, name) for folder in path.split(os.pathsep))
+    return next((each for each in found if os.path.isfile(each) and os.access(each, os.X_OK)), "")
 
 
 def _read(path: str) -> str:

@@ -113,5 +113,6 @@ def keyring_provider(environment: Mapping[str, str], texts: Sequence[tuple[str, 
     """What pip or uv is told of the keyring: auto, disabled, import, subprocess."""
     said = ""
     for path, text in texts:
-        said = _of_file(path, text, lambda _line: None).get("keyring-provider", said)
+        if "keyring" in text.lower():
+            said = _of_file(path, text, lambda _line: None).get("keyring-provider", said)
     return environment.get("PIP_KEYRING_PROVIDER") or environment.get("UV_KEYRING_PROVIDER") or said or "auto"

@@ -39,6 +39,7 @@ from .layout import EXCLUDED, TIME
 from .localfiles import LocalFiles
 from .logins import IndexLogins
 from .plan import plan_of
+from .readprojects import ReadProjects
 from .start import StartCommand, configured, started
 from .supply import WheelSources, WheelSupply
 from .wheellayers import MOST_LAYERS, divided, key_of, lay
@@ -157,7 +158,9 @@ class ProjectBuild:
     def begin(self) -> None:
         """Read the project and look at the base. Raises UsageError, NotFound, RegistryError."""
         with self._step(f"[internal] load project from {self.inputs.name}"):
-            self.plan = plan_of(self.inputs, self.options)
+            read = ReadProjects(caches.tables(self.store.root))
+            self.plan = plan_of(self.inputs, self.options, read)
+            read.save()
         self.base = self._resolved(self.options.platform)
         self.interpreter = find_interpreter(self.base, self.plan.settings.base)
         logins = IndexLogins(self.plan.sources, self.options.indexes)

@@ -13,6 +13,7 @@ from hashlib import new as new_hash
 from ....grammars.python.files import IndexFile
 from ....grammars.python.pipconfig import bare
 from ....ground.files import os_errors, private_dir, random_name, unlink, write_all, write_atomic
+from ....ground.work.threads import in_parallel
 from ....words.errors import NacreError, NotFound, TooLarge, Unauthorized
 from .localfiles import path_of, verify
 from .logins import IndexSource
@@ -20,6 +21,7 @@ from .logins import IndexSource
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from threading import Event
 
     from ....grammars.tar.entry import Reader
     from ....words.progress import Task
@@ -70,17 +72,14 @@ class PackageIndex:
     def prefetch(self, names: Iterable[str]) -> None:
         """Ask for the pages of several packages at once; what is wrong with one is said when it is wanted."""
         missing = [name for name in dict.fromkeys(names) if f" {name}" not in self._pages]
-        if len(missing) < 2:
+        if len(missing) < 2 or not any(source.url.startswith(_WEB) for source in self._sources):
             return
 
-        from concurrent.futures import ThreadPoolExecutor
-
-        def ask(name: str) -> None:
+        def ask(name: str, _stop: Event) -> None:
             with suppress(NacreError):
                 self.files(name)
 
-        with ThreadPoolExecutor(min(_AT_ONCE, len(missing))) as pool:
-            list(pool.map(ask, missing))
+        in_parallel(ask, missing, _AT_ONCE)
 
     def _found(self, name: str, only: str) -> list[IndexFile]:
         found: list[IndexFile] = []

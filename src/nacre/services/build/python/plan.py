@@ -5,15 +5,15 @@ from __future__ import annotations
 import posixpath
 from hashlib import sha256
 
-from ....grammars.python.names import canonical
 from ....grammars.python.pipconfig import USUAL
-from ....grammars.python.project import NAME, BuildSystem, Project, ProjectSettings, read_project
+from ....grammars.python.project import NAME, BuildSystem, Project, ProjectSettings
 from ....grammars.python.requirementsfile import RequirementsFile, read_requirements
 from ....ground.files import Root
 from ....words.errors import NotFound, UsageError
 from ....words.value import Value
 from ..projects import LOCKS, REQUIREMENTS, is_there
 from .logins import IndexSource
+from .pins import name_of
 from .requirements import Requirements
 
 TYPE_CHECKING = False
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ..builder import BuildOptions
     from ..inputs import Inputs
+    from .readprojects import ReadProjects
 
 _MOST = 64 << 20
 _MEMBERS = 1000
@@ -85,18 +86,18 @@ class _Files:
         return data.decode("utf-8", "replace")
 
 
-def plan_of(inputs: Inputs, options: BuildOptions) -> ProjectPlan:
+def plan_of(inputs: Inputs, options: BuildOptions, read: ReadProjects) -> ProjectPlan:
     """Read what the project says. Raises UsageError, Unsupported, TooLarge, StoreError."""
     with Root(inputs.folder) as root:
         files = _Files(root)
         data = files.read(NAME)
-        project = read_project(data) if data is not None else Project()
+        project = read.of(data, NAME) if data is not None else Project()
         settings = _settings(project.settings, options)
         lock = next(((name, found) for name in LOCKS if (found := files.read(name)) is not None), ("", b""))
         wanted = _wanted(files, project, lock[0], options)
         if project.system is None and any(wish.folder == "." for wish in wanted.wishes):
             project = project.replace(system=BuildSystem(), dynamic=True)
-        projects = dict(_projects(files, root, project, wanted))
+        projects = dict(_projects(files, root, project, wanted, read))
         unnamed = tuple(_unnamed(projects, wanted))
         local = {one.name: folder for folder, one in projects.items() if folder != "." and one.name}
         local |= {name: posixpath.normpath(folder) for name, folder in project.folders}
@@ -144,7 +145,7 @@ def _wishes(
     named = {folder: name for name, folder in local.items()}
     texts += [named[wish.folder] for wish in wanted.wishes if wish.folder in named and wish.folder != "."]
     texts += project.wanted(settings.extras, settings.groups)
-    hashes = [(_name(wish.text), wish.hashes) for wish in wanted.wishes if wish.hashes and wish.text]
+    hashes = [(name_of(wish.text), wish.hashes) for wish in wanted.wishes if wish.hashes and wish.text]
     return Requirements(
         tuple(texts),
         wanted.constraints,
@@ -153,15 +154,6 @@ def _wishes(
         wanted.require_hashes,
         wanted.pre,
     )
-
-
-def _name(text: str) -> str:
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    try:
-        return canonical(Requirement(text).name)
-    except InvalidRequirement:
-        return text
 
 
 def _sources(project: Project, wanted: RequirementsFile, options: BuildOptions) -> tuple[IndexSource, ...]:
@@ -177,7 +169,7 @@ def _sources(project: Project, wanted: RequirementsFile, options: BuildOptions) 
 
 
 def _projects(
-    files: _Files, root: Root, project: Project, wanted: RequirementsFile
+    files: _Files, root: Root, project: Project, wanted: RequirementsFile, read: ReadProjects
 ) -> Iterator[tuple[str, Project]]:
     """Projects by their folder: this one, members of its workspace, and what it names by a path."""
     yield ".", project
@@ -194,7 +186,7 @@ def _projects(
             if is_there(root, f"{folder}/setup.py"):
                 yield folder, Project(system=BuildSystem(), dynamic=True)
             continue
-        found = read_project(data, f"{folder}/{NAME}")
+        found = read.of(data, f"{folder}/{NAME}")
         yield folder, found
         todo += [posixpath.join(folder, path) for _, path in found.folders]
 

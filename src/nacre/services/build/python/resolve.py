@@ -7,7 +7,6 @@ way to the network) does it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from resolvelib import AbstractProvider, BaseReporter, ResolutionImpossible, Res
 
 from ....grammars.python.files import IndexFile, Pinned, best_of, hashes_in_url, name_in, version_of
 from ....grammars.python.names import canonical
+from ....grammars.python.needs import needs
 from ....grammars.python.target import Target
 from ....words.errors import NotFound, Unsupported, UsageError
 from ....words.lines import lines
@@ -35,6 +35,11 @@ class Candidate:
         self, name: str, extra: str, version: Version, file: IndexFile | None, folder: str = ""
     ) -> None:
         self.name, self.extra, self.version, self.file, self.folder = name, extra, version, file, folder
+
+    @property
+    def pinned(self) -> Pinned:
+        """As it is to be installed, without the extra."""
+        return Pinned(self.name, str(self.version), self.file, self.folder)
 
     @property
     def same(self) -> tuple[str, Version, str, str]:
@@ -55,7 +60,7 @@ class ResolverRequirement:
         return self.text
 
 
-Metadata = Callable[[Candidate], bytes]
+Metadata = Callable[[Pinned], bytes]
 
 
 def resolve(wishes: Requirements, target: Target, index: PackageIndex, metadata: Metadata) -> list[Pinned]:
@@ -74,20 +79,8 @@ def resolve(wishes: Requirements, target: Target, index: PackageIndex, metadata:
         raise UsageError(
             "the requirements cannot be resolved: too many tries", hint="pin some versions"
         ) from None
-    found = {one.name: one for one in result.mapping.values()}
-    return [Pinned(name, str(one.version), one.file, one.folder) for name, one in sorted(found.items())]
-
-
-def exact(requirements: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """(name, version) of the requirements that allow one version alone."""
-    for text in requirements:
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            continue
-        parts = list(requirement.specifier)
-        if len(parts) == 1 and parts[0].operator == "==" and not parts[0].version.endswith(".*"):
-            yield canonical(requirement.name), str(Version(parts[0].version))
+    found = {one.name: one.pinned for one in result.mapping.values()}
+    return [one for _, one in sorted(found.items())]
 
 
 def _impossible(error: ResolutionImpossible[Any, Any], target: Target, hint: str) -> UsageError:
@@ -198,7 +191,11 @@ class _Provider(AbstractProvider[ResolverRequirement, Candidate, str]):
         wishes = list(requirements[identifier])
         refused = {one.same for one in incompatibilities[identifier]}
         name, _, extra = identifier.rstrip("]").partition("[")
-        return [one for one in self._candidates(name, extra, wishes) if one.same not in refused]
+        return [
+            one
+            for one in self._candidates(name, extra, wishes)
+            if one.same not in refused and all(self.is_satisfied_by(wish, one) for wish in wishes)
+        ]
 
     def _candidates(
         self, name: str, extra: str, wishes: Sequence[ResolverRequirement]
@@ -276,7 +273,7 @@ class _Provider(AbstractProvider[ResolverRequirement, Candidate, str]):
 
     def _required(self, candidate: Candidate) -> list[Requirement]:
         if candidate.same not in self._needs:
-            self._needs[candidate.same] = requirements_in(self._metadata(candidate))
+            self._needs[candidate.same] = requirements_in(self._metadata(candidate.pinned))
         return self._needs[candidate.same]
 
 
@@ -296,23 +293,14 @@ def _by_name(constraints: Sequence[str]) -> dict[str, list[SpecifierSet]]:
 
 def requirements_in(metadata: bytes) -> list[Requirement]:
     """The Requires-Dist of a METADATA; those that nobody could read are passed over, as pip does not."""
-    fields = list(_fields(metadata))
+    package, texts = needs(metadata)
     found = []
-    for text in (value for name, value in fields if name == "requires-dist"):
+    for text in texts:
         try:
             found.append(Requirement(text))
         except InvalidRequirement:
-            package = dict(reversed(fields)).get("name", "a package")
             raise UsageError(f"{package} has an invalid requirement: {text[:200]}") from None
     return found
-
-
-def _fields(metadata: bytes) -> Iterator[tuple[str, str]]:
-    """The fields before the description, their names in lower case; a long one goes on after a space."""
-    head = metadata.replace(b"\r\n", b"\n").lstrip(b"\n").partition(b"\n\n")[0]
-    for row in re.split(r"\n(?![ \t])", head.decode("utf-8", "replace")):
-        name, _, value = row.partition(":")
-        yield name.strip().lower(), " ".join(value.split())
 
 
 def pinned_of_lock(name: str, version: str, files: Sequence[IndexFile], target: Target) -> Pinned:

@@ -10,11 +10,14 @@ from threading import Event
 from ....grammars.python.files import IndexFile, Pinned
 from ....grammars.python.names import canonical
 from ....ground.work.threads import paced
+from ....stores import caches
 from ....stores.steps import StepRecord
 from ....words.errors import UsageError
 from ....words.value import Value
 from ..keys import Key
+from .answers import KeptAnswers
 from .index import is_remote
+from .pins import exact, pinned
 from .requirements import Requirements
 from .wheellayers import LaidWheel
 
@@ -30,7 +33,6 @@ if TYPE_CHECKING:
     from .index import PackageIndex
     from .pack import BuiltWheel, WheelBuilder
     from .plan import ProjectPlan
-    from .resolve import Candidate
 
 
 _MOST_PINS = 1000
@@ -76,6 +78,10 @@ class WheelSupply:
         return self._target.short
 
     @cached_property
+    def _answers(self) -> KeptAnswers:
+        return KeptAnswers(caches.tables(self._sources.store.root), self._target)
+
+    @cached_property
     def _packer(self) -> WheelBuilder:
         return self._sources.packer()
 
@@ -106,12 +112,10 @@ class WheelSupply:
         wanted = self._plan.project.requires_python
         if not wanted:
             return
-        from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
-        try:
-            fits = SpecifierSet(wanted).contains(self._target.version, prereleases=True)
-        except InvalidSpecifier:
-            raise UsageError(f"pyproject.toml has an invalid requires-python: {wanted[:100]!r}") from None
+        fits = self._answers.allowed(wanted, self._target.version)
+        self._answers.save()
+        if fits is None:
+            raise UsageError(f"pyproject.toml has an invalid requires-python: {wanted[:100]!r}")
         if not fits:
             raise UsageError(
                 f"the project needs Python {wanted}, but the base has {self._target.version}",
@@ -190,18 +194,21 @@ class WheelSupply:
         return name or canonical(self.built(folder, report).name.partition("-")[0])
 
     def _resolved(self, wishes: Requirements, report: StepReport) -> list[Pinned]:
-        from .resolve import exact, resolve
-
-        def metadata(candidate: Candidate) -> bytes:
-            report.line(f"looking at {candidate.name} {candidate.folder or candidate.version}")
-            return self._metadata(candidate, report)
+        def metadata(one: Pinned) -> bytes:
+            report.line(f"looking at {one.name} {one.folder or one.version}")
+            return self._metadata(one, report)
 
         hashes = dict(wishes.hashes)
-        pins = self._pins()
-        for name, version in exact(wishes.requirements):
+        pins, index = self._pins(), self._sources.index
+        for name, version in exact(wishes.requirements, self._answers):
             if (file := pins.get(f"{name}=={version}")) and _is_allowed(file, hashes.get(name, ())):
-                self._sources.index.assume(name, [file])
-        found = resolve(wishes, self._target, self._sources.index, metadata)
+                index.assume(name, [file])
+        found = pinned(wishes, index, metadata, self._answers)
+        if found is None:
+            from .resolve import resolve
+
+            found = resolve(wishes, self._target, index, metadata)
+        self._answers.save()
         self._keep_pins(pins, found)
         return [_with_hashes(one, hashes.get(one.name, ())) for one in found]
 
@@ -240,21 +247,23 @@ class WheelSupply:
 
     # metadata
 
-    def _metadata(self, candidate: Candidate, report: StepReport) -> bytes:
-        if candidate.folder:
-            return self._of_folder(candidate.folder, report)
-        assert candidate.file is not None
+    def _metadata(self, pinned: Pinned, report: StepReport) -> bytes:
+        if pinned.folder:
+            return self._of_folder(pinned.folder, report)
+        assert pinned.file is not None
         index = self._sources.index
-        file = index.identified(candidate.file)
+        file = index.identified(pinned.file)
         sha256 = dict(file.strong).get("sha256", "")
         data = index.kept_metadata(sha256) if sha256 else None
         if data is not None:
             return data
-        data, is_fixed = self._read_metadata(candidate, file, report)
+        data, is_fixed = self._read_metadata(pinned.replace(file=file), report)
         return index.keep_metadata(sha256, data) if sha256 and is_fixed else data
 
-    def _read_metadata(self, candidate: Candidate, file: IndexFile, report: StepReport) -> tuple[bytes, bool]:
+    def _read_metadata(self, pinned: Pinned, report: StepReport) -> tuple[bytes, bool]:
         """METADATA out of an index or a file, and whether it is the same wherever the file is built."""
+        file = pinned.file
+        assert file is not None
         data = self._sources.index.metadata(file)
         if data is not None:
             return data, True
@@ -264,7 +273,6 @@ class WheelSupply:
 
             with opened(path, file.name) as wheel:
                 return wheel.metadata, True
-        pinned = Pinned(candidate.name, str(candidate.version), file)
         from .pack import static_metadata
 
         if static := static_metadata(path, file.name):

@@ -7,7 +7,9 @@ one package moves, one layer does.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from hashlib import sha256
+from io import BytesIO
 
 from ....ground.work.pipe import Pipe, PipeBuffer
 from ....ground.work.threads import Worker, running
@@ -18,7 +20,7 @@ from .layerwriter import LayerWriter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ....stores.store import Store
     from ....words.digest import Digest
@@ -29,6 +31,8 @@ _FORM = 1
 _LARGE = 1 << 18
 """Bytes of a wheel that is worth a layer of its own."""
 _GROUPS = 16
+_SMALL = 4 << 20
+"""Bytes of unpacked wheels whose layer is written in memory: a thread beside would only cost."""
 MOST_LAYERS = 127
 """As many as docker takes in one image."""
 
@@ -82,18 +86,34 @@ def lay(
     store: Store, group: Sequence[LaidWheel], short: str, code: dict[str, bytes], tag: str
 ) -> tuple[Descriptor, Digest]:
     """The layer of some wheels that are here. Raises InvalidArchive, TooLarge, StoreError."""
-    from .wheel import opened, write_wheel
+    from .wheel import opened
+    from .wheelfiles import write_wheel
 
+    with ExitStack() as stack:
+        wheels = [stack.enter_context(opened(wheel.path, wheel.name)) for wheel in group]
+
+        def work(write: Callable[[bytes], object]) -> None:
+            writer = LayerWriter(write, short)
+            for wheel in wheels:
+                write_wheel(writer, wheel, code, tag)
+            writer.close()
+
+        if sum(wheel.unpacked for wheel in wheels) <= _SMALL:
+            out = BytesIO()
+            work(out.write)
+            out.seek(0)
+            return add_layer(store, out)
+        return _beside(store, work)
+
+
+def _beside(store: Store, work: Callable[[Callable[[bytes], object]], object]) -> tuple[Descriptor, Digest]:
+    """The layer of what `work` writes, in a thread beside."""
     pipe = Pipe()
 
-    def work() -> None:
+    def written() -> None:
         pieces = PipeBuffer(pipe)
-        writer = LayerWriter(pieces.write, short)
-        for wheel in group:
-            with opened(wheel.path, wheel.name) as archive:
-                write_wheel(writer, archive, code, tag)
-        writer.close()
+        work(pieces.write)
         pieces.flush()
 
-    with running([Worker(work, feeds=pipe)], [pipe]):
+    with running([Worker(written, feeds=pipe)], [pipe]):
         return add_layer(store, pipe)
