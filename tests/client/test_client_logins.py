@@ -241,6 +241,29 @@ def test_files_of_other_tools(tmp_path: Path, context: Callable[..., Context]) -
     assert not found.host("b.example").insecure
 
 
+@pytest.mark.parametrize(
+    ("text", "is_insecure"),
+    [
+        ('[[registry]]\nlocation = "c.example"\ninsecure = true\n', True),
+        ('registry = [{ location = "c.example", insecure = true }]\n', True),
+        ('  "registry" = [{ location = "c.example", insecure = true }]\n', True),
+        ('"r\\u0065gistry" = [{ location = "c.example", insecure = true }]\n', True),
+        ('[aliases]\n"a" = "b"\n [[ registry ]]\nlocation = "c.example"\ninsecure = true\n', True),
+        ('x = """\n[x]\n"""\nregistry = [{ location = "c.example", insecure = true }]\n', True),
+        ('# [[registry]]\n[aliases]\n"registry" = "docker.io/library/registry"\n', False),
+        ("unqualified-search-registries = ['c.example']\n", False),
+    ],
+)
+def test_tables_of_registries_are_found_however_they_are_written(
+    text: str, is_insecure: bool, tmp_path: Path, context: Callable[..., Context]
+) -> None:
+    named = tmp_path / "named.conf"
+    named.write_text(text)
+    assert (
+        config.load(context(CONTAINERS_REGISTRIES_CONF=str(named))).host("c.example").insecure == is_insecure
+    )
+
+
 def test_certificates_of_other_tools(tmp_path: Path, context: Callable[..., Context]) -> None:
     folder = tmp_path / ".config/docker/certs.d/a.example:5000"
     folder.mkdir(parents=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
@@ -48,6 +49,13 @@ def test_the_best_wheel_is_chosen(target: Target, best: str) -> None:
     )  # fmt: skip
     found = best_of([wheel(tag) for tag in tags], target.ranks())
     assert found == wheel(best)
+
+
+@given(st.text("htps:/.a@#?é \t;", max_size=20).map(lambda text: f"http://a/{text}") | st.text(max_size=8))
+def test_a_url_that_needs_no_parser_is_as_one_would_leave_it(url: str) -> None:
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        assert bare(url) == parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def test_a_source_archive_fits_worst_and_other_files_not_at_all() -> None:

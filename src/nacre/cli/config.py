@@ -87,9 +87,23 @@ def _daemon(text: str, path: str) -> Settings:
 
 
 def _registries(text: str, path: str) -> Settings:
+    """What registries.conf says; distributions install one in which nothing is said of a registry."""
+    if not _names_registry(text):
+        return Settings()
     from ..grammars.config.foreign import parse_registries
 
     return parse_registries(text, path)
+
+
+def _names_registry(text: str) -> bool:
+    """Whether there may be a table of registries: no alias, which may have any name, nor a comment."""
+    is_top = True
+    for line in map(str.lstrip, text.split("\n")):
+        if line.startswith("[") or (is_top and not line.startswith("#")):
+            is_top = is_top and not line.startswith("[")
+            if "registry" in line:
+                return True
+    return any(mark in text for mark in ("\\", '"""', "'''"))  # other ways to write it, or to hide it
 
 
 def _foreign(context: Context) -> Iterator[tuple[str, Parse]]:

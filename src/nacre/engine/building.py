@@ -11,7 +11,6 @@ from ..grammars.dockerfile.namedcontext import LAYOUT, TARGET_IMAGE
 from ..images.dockerfile.plan import HOSTNAME, INLINE
 from ..images.model.platforms import fits, runnable
 from ..images.model.proxies import proxy_variables
-from ..images.model.runtime import host_line
 from ..services.build import (
     NETRC,
     PIP_CONF,
@@ -235,6 +234,8 @@ def opened_inputs(
 def sources_of(engine: Engine, options: BuildOptions, pull: str) -> BuildSources:
     """Where a build has from what is not in its context."""
     for item in options.hosts:
+        from ..images.model.runtime import host_line
+
         host_line(item)
 
     def base(name: str, wanted: Platform | None, shown: Progress) -> Image:

@@ -7,8 +7,6 @@ Source: the specifications "Binary distribution format" and "Source distribution
 
 from __future__ import annotations
 
-from urllib.parse import unquote, urlsplit
-
 from ...words.value import Value
 from .names import canonical
 
@@ -99,6 +97,8 @@ def best_of(files: Sequence[IndexFile], ranks: Mapping[Tag, int]) -> IndexFile |
 
 def name_in(url: str) -> str:
     """The file name at the end of a URL or path."""
+    from urllib.parse import unquote, urlsplit
+
     return unquote(urlsplit(url).path.rpartition("/")[2])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from urllib.parse import unquote, urlsplit
 
 from ...words.errors import UsageError
 from ...words.lines import lines
@@ -70,12 +69,26 @@ def _of_file(path: str, text: str, warn: Callable[[str], object]) -> dict[str, s
 
 def bare(url: str) -> str:
     """A URL without user and password."""
+    if _is_bare(url):
+        return url
+    from urllib.parse import urlsplit
+
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
+def _is_bare(url: str) -> bool:
+    """Whether there is surely nothing to take away; most URLs are so, and then no parser is loaded."""
+    is_usual = url.startswith(("http://", "https://")) or (url.startswith("/") and not url.startswith("//"))
+    return is_usual and url.isascii() and url.isprintable() and not {"@", "#", "?", " "} & set(url)
+
+
 def user_in(url: str) -> tuple[str, str] | None:
     """User and password in a URL."""
+    if "@" not in url:
+        return None
+    from urllib.parse import unquote, urlsplit
+
     parts = urlsplit(url)
     return (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
 

@@ -31,7 +31,6 @@ from ..report import BuildReport
 from ..scratch import ScratchDirectory
 from ..select import select
 from ..stageprogress import StageProgress, StepLayer, from_image
-from .bytecodecache import BytecodeCache
 from .environment import environment_of
 from .index import PackageIndex
 from .interpreter import find_interpreter, is_same
@@ -348,6 +347,8 @@ class ProjectBuild:
             found.append(made.layer)
             laid += [(wheel, made.layer[1]) for wheel in group]
         if code and missing:
+            from .bytecodecache import BytecodeCache
+
             BytecodeCache(self.store, short, code).keep(laid)
         return found
 
@@ -371,6 +372,8 @@ class ProjectBuild:
         """The byte code of modules that an earlier version has as well, and the modules to compile."""
         known: dict[str, bytes] = {}
         modules: list[tuple[str, bytes]] = []
+        from .bytecodecache import BytecodeCache
+
         with BytecodeCache(self.store, self.interpreter.target.short, code) as cache:
             for wheel, path, source in self._modules(wheels):
                 made = b"" if self.options.no_cache else cache.of(wheel, path, source)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from io import BytesIO
 
-from ....images.layers.ingest import add_layer
+from ....stores.steps import StepRecord
 from ....words.value import Value
-from ..keys import Key
-from ..layers import Layers
-from .layerwriter import LayerWriter
+from ..keys import Key, layers_id
 from .layout import UID, USER, VENV, packages
 
 TYPE_CHECKING = False
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from ....words.digest import Digest
     from ....words.oci import Descriptor
     from .interpreter import Interpreter
+    from .layerwriter import LayerWriter
 
 _MAX_FILE = 1 << 20
 
@@ -32,6 +32,10 @@ class EnvironmentKey(Key):
     workdir: str
 
 
+class AccountsKey(Key):
+    """The account files of a base: `parent` are its layers."""
+
+
 class VirtualEnvironment(Value):
     """What is to be written."""
 
@@ -39,6 +43,9 @@ class VirtualEnvironment(Value):
 
     def write(self, store: Store) -> tuple[Descriptor, Digest]:
         """Store the layer; its descriptor and diff id."""
+        from ....images.layers.ingest import add_layer
+        from .layerwriter import LayerWriter
+
         out = BytesIO()
         writer = LayerWriter(out.write, "")
         key = self.key
@@ -70,14 +77,29 @@ def environment_of(
     """The environment for an interpreter; `account`: with a user of its own, unless the base has that one."""
     passwd = group = ""
     if account:
-        with Layers(image.store, image.diff_ids, "the base") as files:
-            passwd, group = (_lines(files.read(path, _MAX_FILE)) for path in (b"etc/passwd", b"etc/group"))
+        passwd, group = _accounts(image)
         if any(line.startswith(f"{USER}:") for line in passwd.split("\n")):
             passwd = group = ""
         else:
             passwd = passwd or "root:x:0:0:root:/root:/bin/sh\n"
     version = interpreter.target.version
     return VirtualEnvironment(EnvironmentKey("", "", None, interpreter.path, version, passwd, group, workdir))
+
+
+def _accounts(image: Image) -> tuple[str, str]:
+    """The texts of passwd and group, looked for once."""
+    key = AccountsKey(layers_id(image.diff_ids), str(image.config.platform), None)
+    record = image.store.steps.get(key.digest)
+    if record is not None:
+        passwd, group = json.loads(record.config_json)["accounts"]
+        return str(passwd), str(group)
+    from ..layers import Layers
+
+    with Layers(image.store, image.diff_ids, "the base") as files:
+        passwd, group = (_lines(files.read(path, _MAX_FILE)) for path in (b"etc/passwd", b"etc/group"))
+    text = json.dumps({"accounts": (passwd, group)})
+    image.store.steps.put(StepRecord(key.digest, key.parent, None, None, text, key.inputs))
+    return passwd, group
 
 
 def _lines(data: bytes) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 from contextlib import suppress
-from urllib.parse import urlsplit
 
 from ....grammars.python.pipconfig import bare, user_in, user_of_variables
 from ....words.errors import UsageError
@@ -42,11 +41,15 @@ class IndexLogins:
         self._netrc = _parsed(indexes.netrc_data) if indexes.netrc_data else _read_netrc(indexes.netrc)
         for source in sources:
             if found := user_in(source.url) or user_of_variables(source.name, variables):
+                from urllib.parse import urlsplit
+
                 self._known.setdefault(urlsplit(bare(source.url)).netloc, found)
                 self._urls.setdefault(urlsplit(bare(source.url)).netloc, bare(source.url))
 
     def headers(self, url: str) -> dict[str, str]:
         """What is sent to say it: to its host and port alone."""
+        from urllib.parse import urlsplit
+
         parts = urlsplit(url)
         found = user_in(url) or self._known.get(parts.netloc) or self._of_netrc(parts.hostname or "")
         if not found:

@@ -11,12 +11,8 @@ from contextlib import ExitStack
 from hashlib import sha256
 from io import BytesIO
 
-from ....ground.work.pipe import Pipe, PipeBuffer
-from ....ground.work.threads import Worker, running
-from ....images.layers.ingest import add_layer
 from ....words.value import Value
 from ..keys import Key
-from .layerwriter import LayerWriter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,6 +82,8 @@ def lay(
     store: Store, group: Sequence[LaidWheel], short: str, code: dict[str, bytes], tag: str
 ) -> tuple[Descriptor, Digest]:
     """The layer of some wheels that are here. Raises InvalidArchive, TooLarge, StoreError."""
+    from ....images.layers.ingest import add_layer
+    from .layerwriter import LayerWriter
     from .wheel import opened
     from .wheelfiles import write_wheel
 
@@ -108,6 +106,10 @@ def lay(
 
 def _beside(store: Store, work: Callable[[Callable[[bytes], object]], object]) -> tuple[Descriptor, Digest]:
     """The layer of what `work` writes, in a thread beside."""
+    from ....ground.work.pipe import Pipe, PipeBuffer
+    from ....ground.work.threads import Worker, running
+    from ....images.layers.ingest import add_layer
+
     pipe = Pipe()
 
     def written() -> None:
