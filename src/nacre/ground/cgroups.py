@@ -115,19 +115,32 @@ def path(pid: int | str = "self") -> str:
     return next((line[3:] for line in lines if line.startswith("0::")), "")
 
 
-def follow(pid: int) -> None:
-    """Enter the groups that were made for the process `pid`; none is fine. Raises OSError, SandboxError."""
-    theirs = path(pid)
-    if is_limited(pid):
-        from .limits.joining import follow as follow_limited
+class GroupsOf:
+    """The groups that were made for the process `pid`; there may be none. `close` it. Raises OSError.
 
-        follow_limited(pid)
-    if theirs != path() and _is_ours(theirs):
-        group = _open(theirs)
-        try:
-            _enter(group)
-        finally:
-            os.close(group)
+    What is looked up here costs a process that is forked to `enter` them no page of its own.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid, self._limited, self._fd = pid, is_limited(pid), -1
+        theirs = path(pid)
+        if theirs != path() and _is_ours(theirs):
+            self._fd = _open(theirs)
+
+    def enter(self) -> None:
+        """Enter them, with this process. Raises OSError, SandboxError."""
+        if self._limited:
+            from .limits.joining import follow
+
+            follow(self._pid)
+        if self._fd >= 0:
+            _enter(self._fd)
+
+    def close(self) -> None:
+        """Close the descriptor. Idempotent."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 def _is_ours(group: str) -> bool:
@@ -136,8 +149,8 @@ def _is_ours(group: str) -> bool:
 
 def is_limited(pid: int) -> bool:
     """Whether a process is in a group of `limits` in any hierarchy."""
-    with open(f"/proc/{pid}/cgroup", "rb") as lines:
-        return any(line.rpartition(b"/")[2].startswith(_LIMITED.encode()) for line in lines)
+    lines = linux.read_proc(f"/proc/{pid}/cgroup").split(b"\n")
+    return any(line.rpartition(b"/")[2].startswith(_LIMITED.encode()) for line in lines)
 
 
 def tidy() -> None:

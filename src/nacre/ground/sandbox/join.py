@@ -47,10 +47,16 @@ def _begun(config: Mapping[str, Any], streams: Streams, pidfd: int, pid: int, ch
         from .zygote import connected
 
         return connected(config, streams, pidfd, pid, channel)
-    program = Joining(config, streams, pidfd, pid)
     try:
-        return fork_held(program.prepare, program.begin, what=WHAT, keep=program.kept, through=program.enter)
+        return _held(Joining(config, streams, pidfd, pid))
     except ProcessLookupError:
         raise Conflict("the container is not running") from None
     except OSError as error:
         raise SandboxError(f"cannot enter the container: {error.strerror}") from None
+
+
+def _held(program: Joining) -> Child:
+    try:
+        return fork_held(program.prepare, program.begin, what=WHAT, keep=program.kept, through=program.enter)
+    finally:
+        program.close()

@@ -59,8 +59,9 @@ class Joining:
             from .calls import notified
 
             operations = notified(operations, config)
-        self._work, self._pidfd, self._pid = child(operations, streams), pidfd, pid
+        self._work, self._pidfd = child(operations, streams), pidfd
         self.kept = (*streams.passed, pidfd)
+        self._groups = cgroups.GroupsOf(pid)
         kinds = foreign(pid, KINDS)
         self._kinds = kinds & ~linux.CLONE_NEWUSER if own_users else kinds  # entered at last, as by the first
 
@@ -78,13 +79,17 @@ class Joining:
 
         Those that have CAP_SYS_PTRACE may look into it all the same.
         """
-        cgroups.follow(self._pid)
+        self._groups.enter()
         linux.setns(self._pidfd, self._kinds & ~linux.CLONE_NEWUSER)
 
     def begin(self, report: ChildReport) -> None:
         """In the child, which becomes the program."""
         os.close(self._pidfd)
         self._work(report)
+
+    def close(self) -> None:
+        """What is needed before the fork alone is closed. Idempotent."""
+        self._groups.close()
 
 
 def foreign(pid: int, wanted: Mapping[str, int]) -> int:
