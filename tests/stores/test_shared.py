@@ -17,6 +17,7 @@ from storekit import Process, file, layer, until
 from nacre.ground import linux, mounts, userns
 from nacre.ground.files import install_trace
 from nacre.stores import Store, shared
+from nacre.stores.layout import SHARED
 from nacre.stores.shared import Shared, detached
 from nacre.words.errors import SandboxError
 from nacre.words.mount import Bind, Mount, Overlay
@@ -291,4 +292,4 @@ def test_who_fills_a_tree_waits_longer_for_its_lock(tmp_path: Path, monkeypatch:
         monkeypatch.setattr(shared, "sleep", pause)
         shared.hold_group(str(tmp_path), str(index), file.fileno())
     assert len(waited) == 200
-    assert len(os.listdir(tmp_path / shared.FOLDER)) == 1
+    assert len(os.listdir(tmp_path / SHARED)) == 1

@@ -218,8 +218,17 @@ def ago(created: float | str, now: float | None = None) -> str:
 
 
 def timestamp(text: str) -> float:
-    """RFC 3339 as seconds since 1970; 0.0 for "" or what cannot be read."""
-    from datetime import datetime
+    """RFC 3339 as seconds since 1970; 0.0 for "" or what cannot be read.
+
+    A listing of images needs it: the C half of `datetime` alone loads in a tenth of the time.
+    """
+    if TYPE_CHECKING:
+        from datetime import datetime
+    else:
+        try:
+            from _datetime import datetime
+        except ImportError:  # another Python than CPython
+            from datetime import datetime
 
     head, dot, rest = text.partition(".")
     if dot:

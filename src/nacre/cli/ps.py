@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..stores.containers import ContainerRow
     from .context import Context
     from .options import Args
+    from .psfilters import Chosen
 
 _COLUMNS = (
     ("CONTAINER ID", "ID"), ("IMAGE", "Image"), ("COMMAND", "Command"), ("CREATED", "RunningFor"),
@@ -23,18 +24,24 @@ _WIDTH = 20
 
 def run(context: Context, args: Args) -> int:
     """List containers, the newest first: those that run, or all."""
-    from .psfilters import Chosen
-
-    chosen = Chosen(context, args.filter)
+    chosen = _chosen(context, args)
     newest = 1 if args.latest else args.last
-    everything = args.all or newest is not None or chosen.wants_all
+    everything = args.all or newest is not None or (chosen is not None and chosen.wants_all)
     rows = context.engine.containers.list(all=bool(everything))
-    shown = [row for row in rows if chosen.allows(row, loads(row.config_json))] if args.filter else rows
+    shown = [row for row in rows if chosen.allows(row, loads(row.config_json))] if chosen else rows
     if newest is not None and newest >= 0:
         shown = shown[:newest]
     columns = [*_COLUMNS, ("SIZE", "Size")] if args.size else _COLUMNS
     listing(context, args, [_row(context, row, args) for row in shown], columns)
     return 0
+
+
+def _chosen(context: Context, args: Args) -> Chosen | None:
+    if not args.filter:
+        return None
+    from .psfilters import Chosen
+
+    return Chosen(context, args.filter)
 
 
 def _row(context: Context, row: ContainerRow, args: Args) -> dict[str, Any]:

@@ -17,9 +17,8 @@ import os
 
 from ..words.arguments import checked
 from ..words.errors import NotFound, UsageError
-from ..words.reference import Reference
 from ..words.value import Value
-from .wiring import Config, Wiring
+from .wiring import Config, Wiring, named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from ..stores.store import Store
     from ..words.oci import Descriptor, Platform
     from ..words.progress import Progress
+    from ..words.reference import Reference
     from .archives import ArchiveOutput
     from .baking import BakeFiles
     from .building import BuildComparison
@@ -174,7 +174,7 @@ class Engine(Wiring):
         """Let `target` name the image `source`. Raises NotFound, InvalidName."""
         from ..images.model.image import index_of
 
-        reference = Reference.of(target)
+        reference = named(target)
         if reference.digest is not None:
             raise UsageError(f"refusing to create a tag with a digest reference: {target}")
         image = self.image(source)
@@ -185,7 +185,7 @@ class Engine(Wiring):
     def untag(self, name: Name) -> bool:
         """Drop a name; the image stays until a `prune`. False if there was no such name."""
 
-        return self.store.refs.delete(str(Reference.of(name)))
+        return self.store.refs.delete(str(named(name)))
 
     @checked
     def remove(
@@ -206,7 +206,7 @@ class Engine(Wiring):
         """The tags of a repository here, sorted, or those of its registry. Raises RegistryError."""
         from .transfers import tags
 
-        return tags(self, Reference.of(name), remote)
+        return tags(self, named(name), remote)
 
     @checked
     def export_tar(self, name: str, path: Target) -> None:
@@ -256,7 +256,7 @@ class Engine(Wiring):
 
         lazy = pull == "lazy" or (pull == "missing" and self.network.settings.lazy)
         fetch = transfers.pull_lazily if lazy else transfers.pull
-        return fetch(self, Reference.of(name), platform, progress).image
+        return fetch(self, named(name), platform, progress).image
 
     # moving
 
@@ -271,7 +271,7 @@ class Engine(Wiring):
         """
         from .transfers import pull_all
 
-        references = [Reference.of(name) for name in names]
+        references = [named(name) for name in names]
         return self.results_inside(lambda store: pull_all(self, references, platform, tell, progress))
 
     @checked
@@ -286,7 +286,7 @@ class Engine(Wiring):
         """
         from .transfers import pull, pull_lazily
 
-        reference, fetch = Reference.of(name), pull_lazily if lazy else pull
+        reference, fetch = named(name), pull_lazily if lazy else pull
         return self.result_inside(lambda store: fetch(self, reference, platform, progress))
 
     @checked
@@ -305,7 +305,7 @@ class Engine(Wiring):
         from ..words.oci import form_of
         from .transfers import push, push_attested
 
-        reference, form = Reference.of(name), form_of(format)
+        reference, form = named(name), form_of(format)
         packing = Packing(compression, level, force or level is not None) if compression else None
         descriptor = self.pushed(reference)
         how = push_attested if self.store.refs.index(str(reference)) else push
@@ -316,7 +316,7 @@ class Engine(Wiring):
     @checked
     def pushed(self, name: Name) -> Descriptor:
         """What a push of this name sends. Raises NotFound in docker's words."""
-        reference = Reference.of(name)
+        reference = named(name)
         descriptor = self.store.refs.get(str(reference))
         if descriptor is None:
             raise NotFound(
@@ -348,7 +348,7 @@ class Engine(Wiring):
         ends = Place.of(source), Place.of(target)
         choice = Choice(
             platform, all, referrers, budget(self, at_once), form_of(format), preserve_digests,
-            tuple(str(Reference.parse(name)) for name in names),
+            tuple(str(named(name)) for name in names),
         )  # fmt: skip
         usual = self.network.replace(docker_host=docker_host or self.network.docker_host)
         networks = source_network or usual, target_network or usual
@@ -427,7 +427,7 @@ class Engine(Wiring):
         from ..images.arrows.importer import Meta
         from .archives import import_tar
 
-        reference = Reference.of(name) if name else None
+        reference = named(name) if name else None
         if reference is not None and reference.digest is not None:
             raise UsageError(f"cannot import digest reference: {reference}")
         meta = Meta(tuple(changes), message, platform, created)
@@ -447,7 +447,7 @@ class Engine(Wiring):
         """
         from .transfers import lists
 
-        self.inside(lambda store: lists(self).create(Reference.of(name), list(images), amend=amend))
+        self.inside(lambda store: lists(self).create(named(name), list(images), amend=amend))
 
     @checked
     def manifest_annotate(
@@ -459,14 +459,14 @@ class Engine(Wiring):
         from .transfers import lists
 
         said = Platform(os, architecture, variant, os_version, tuple(os_features))
-        self.inside(lambda store: lists(self).annotate(Reference.of(name), image, said))
+        self.inside(lambda store: lists(self).annotate(named(name), image, said))
 
     @checked
     def manifest_inspect(self, name: Name) -> tuple[ManifestEntry, ...]:
         """The images of a list that is being put together. Raises NotFound."""
         from .transfers import lists
 
-        return self.inside(lambda store: lists(self).get(Reference.of(name)))
+        return self.inside(lambda store: lists(self).get(named(name)))
 
     @checked
     def manifest_push(self, name: Name, *, purge: bool = False, progress: Progress | None = None) -> Pushed:
@@ -477,7 +477,7 @@ class Engine(Wiring):
         from .transfers import lists
 
         return self.inside(
-            lambda store: lists(self, progress).push(Reference.of(name), purge=purge, progress=progress)
+            lambda store: lists(self, progress).push(named(name), purge=purge, progress=progress)
         )
 
     @checked
@@ -485,7 +485,7 @@ class Engine(Wiring):
         """Forget a list that is being put together. Raises NotFound."""
         from .transfers import lists
 
-        self.inside(lambda store: lists(self).remove(Reference.of(name)))
+        self.inside(lambda store: lists(self).remove(named(name)))
 
     # making
 
@@ -507,7 +507,7 @@ class Engine(Wiring):
         from .building import agents_of, build, completed, for_each, merged
 
         wanted = merged(
-            options, target=target, tags=tuple(map(Reference.of, tags)), no_cache=no_cache,
+            options, target=target, tags=tuple(map(named, tags)), no_cache=no_cache,
             arguments=tuple((arguments or {}).items()), labels=tuple((labels or {}).items()),
             platforms=for_each(platform),
         )  # fmt: skip

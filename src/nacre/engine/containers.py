@@ -8,14 +8,6 @@ from ..services.containers.listing import ContainerListing
 from ..words.errors import NotFound
 from ..words.value import Value
 from .lifecycle import Lifecycle
-from .options import (
-    ContainerOptions,
-    health_options,
-    joins_nothing,
-    log_options,
-    restart_policy,
-    run_options,
-)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +32,7 @@ if TYPE_CHECKING:
     from ..words.reference import Reference
     from .files import Located
     from .optimizing import RecordedReads
+    from .options import ContainerOptions
     from .wiring import Wiring
 
     T = TypeVar("T")
@@ -74,6 +67,8 @@ class ContainerCollection(Lifecycle):
 
     def check(self, options: ContainerOptions) -> None:
         """Raises UsageError for options that cannot be read, as `create` and `run` do."""
+        from .options import health_options, log_options, restart_policy, run_options
+
         run_options(self._engine, (), options)
         log_options(options)
         health_options(options)
@@ -134,6 +129,7 @@ class ContainerCollection(Lifecycle):
         """
         from ..ground.sandbox import Stdio
         from .optimizing import record
+        from .options import ContainerOptions
 
         options = (options or ContainerOptions()).replace(pull="never", runtime="builtin")
 
@@ -149,6 +145,8 @@ class ContainerCollection(Lifecycle):
         progress: Progress | None,
     ) -> CreateRequest:  # fmt: skip
         """What is to be made; the image is fetched if it has to be."""
+        from .options import ContainerOptions, log_options, restart_policy, run_options
+
         options = self._fitting(options or ContainerOptions())
         run = self._with_images(run_options(self._engine, tuple(command), options))
         limits = self._permitted(options.limits, options.runtime)
@@ -181,6 +179,8 @@ class ContainerCollection(Lifecycle):
 
     def _health(self, image: Image, options: ContainerOptions) -> HealthOptions | None:
         """Says so when nothing is there to be run. Raises UsageError."""
+        from .options import health_options
+
         health = health_options(options)
         if health and not health.disabled:
             from ..images.model.healthcheck import merged
@@ -193,6 +193,8 @@ class ContainerCollection(Lifecycle):
 
     def _fitting(self, options: ContainerOptions) -> ContainerOptions:
         """With a network that is possible here."""
+        from .options import joins_nothing
+
         if options.network == "default":
             options = options.replace(network=self._engine.config.container_network)
         if joins_nothing(options):
@@ -209,6 +211,8 @@ class ContainerCollection(Lifecycle):
         return permitted(limits, self._engine.config.warn, runtime)
 
     def _network(self, options: ContainerOptions) -> dict[str, Any]:
+        from .options import joins_nothing
+
         if joins_nothing(options):
             return {"ports": options.ports}
         from .joining import fields

@@ -17,7 +17,7 @@ import sys
 from contextlib import suppress
 
 from ..ground.fork import start
-from ..stores.shared import has_lazy
+from ..stores.layout import has_lazy
 from ..words.errors import ContentError, DigestMismatch
 
 TYPE_CHECKING = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..services.containers.listing import ContainerListing
 from ..stores.containers import CONTAINER
+from ..stores.layout import has_lazy
 from ..words.errors import NotFound
 
 TYPE_CHECKING = False
@@ -109,12 +110,14 @@ class Lifecycle:
 
         Only an image that was pulled lazily comes while its containers run.
         """
+        if not has_lazy(self._engine.root):
+            return None
         from ..stores.shared import lazy_folders
+        from ..stores.trees.files import missing
 
         folders = lazy_folders(self._engine.store, row.id)
         if not folders:
             return None
-        from ..stores.trees.files import missing
 
         found = [one for one in map(missing, folders) if one]
         troubles = [one[2] for one in found if one[2]]

@@ -33,6 +33,13 @@ def _silent(_line: str) -> None:
     pass
 
 
+def named(name: str | Reference) -> Reference:
+    """The reference that a name is; most commands for containers read none. Raises InvalidName."""
+    from ..words.reference import Reference
+
+    return Reference.of(name)
+
+
 class Config(Value):
     """What an engine is told; `root` is the store's folder, `driver` and `layer_blobs` as in `open_store`.
 

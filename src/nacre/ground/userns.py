@@ -14,7 +14,6 @@ from ..words.errors import SandboxError, Unsupported
 from ..words.lines import lines
 from ..words.value import Value
 from . import linux
-from .fork import DEFAULT, RAISING, fork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -173,6 +172,8 @@ def apart(function: Callable[[], Any], meanwhile: Callable[[], object] | None = 
     """As `call`, but the child enters nothing by itself. What `function` enters, this process does not."""
     import pickle
 
+    from .fork import RAISING
+
     def work(report: ChildReport) -> None:
         linux.die_with_parent()
         try:
@@ -192,7 +193,9 @@ def apart(function: Callable[[], Any], meanwhile: Callable[[], object] | None = 
         return pickle.loads(answer)  # from our own child
 
 
-def _forked(work: Work, what: str, keep: Iterable[int] | None = (), signals: str = DEFAULT) -> Child:
+def _forked(work: Work, what: str, keep: Iterable[int] | None = (), signals: str = "default") -> Child:
+    from .fork import fork
+
     try:
         return fork(work, what=what, keep=keep, signals=signals)
     except OSError as error:

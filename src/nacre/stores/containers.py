@@ -6,7 +6,6 @@ import os
 
 from ..ground.files import Lock, os_errors, private_dir, write_all, write_atomic
 from ..words import quickjson
-from ..words.digest import Digest
 from ..words.errors import Conflict, NacreError, NotFound
 from ..words.value import Value
 from .database import Database, boot_id
@@ -130,6 +129,8 @@ class ContainerStore:
 
         None for one that was never whole, or is gone as soon as it has ended and has.
         """
+        from ..words.digest import Digest
+
         try:
             with open(self.file(id, _RECORD), "rb") as file:
                 fields, active = quickjson.loads(file.read())

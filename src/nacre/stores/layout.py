@@ -17,12 +17,12 @@ import os
 
 from ..ground.files import Lock, os_errors, private_dir, unlink, write_atomic
 from ..words import quickjson
-from ..words.digest import Digest
 from ..words.errors import NacreError, NotFound, StoreError
 from .database import Database
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ..words.digest import Digest
     from ..words.oci import Descriptor
 
 _CONTENT = ("active", "containers", "ingest", "trash")
@@ -38,6 +38,8 @@ FOLDERS = (
     "trash",
 )
 
+SHARED = "shared"
+"""The folder of names that say which mounts are shared."""
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 _REF_NAME = "org.opencontainers.image.ref.name"
 _FULL_NAME = "io.containerd.image.name"
@@ -46,6 +48,14 @@ _FULL_NAME = "io.containerd.image.name"
 def mount_point(root: str, key: str) -> str:
     """Where the root of a container, by its id, or an image is mounted for the user, if it is."""
     return f"{root}/mounted/{key}"
+
+
+def has_lazy(root: str) -> bool:
+    """Whether a container may show a tree whose content is still coming: see `shared`."""
+    try:
+        return any(".lazy." in name for name in os.listdir(f"{root}/{SHARED}"))
+    except FileNotFoundError:
+        return False
 
 
 def laid_out(root: str, key: str) -> str:

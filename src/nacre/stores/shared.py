@@ -26,6 +26,7 @@ from ..ground.files import private_dir, trace, unlink
 from ..words.errors import StoreError
 from ..words.mount import Directory, Erofs, Overlay
 from .database import boot_id
+from .layout import SHARED, has_lazy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from ..words.mount import Mount
     from .store import Store
 
-FOLDER = "shared"
 _TRIES, _PATIENT, _PAUSE = 100, 6000, 0.005
 """How often a lock is tried: for a mount that one can make oneself, and where nothing goes without it."""
 
@@ -51,7 +51,7 @@ class Shared:
 
     def __init__(self, root: str, mount: Mount) -> None:
         """Nothing is done yet."""
-        self._folder, self._mount = f"{root}/{FOLDER}", mount
+        self._folder, self._mount = f"{root}/{SHARED}", mount
         self._held: list[_Held] = []
 
     def __enter__(self) -> Mount:
@@ -118,20 +118,20 @@ def opened(root: str, mount: Mount) -> int:
 
 def tidy(root: str) -> None:
     """Remove the names of processes that are dead. Raises OSError."""
-    for name in _names(f"{root}/{FOLDER}"):
+    for name in _names(f"{root}/{SHARED}"):
         if _is_dead(name):
-            unlink(f"{root}/{FOLDER}/{name}")
+            unlink(f"{root}/{SHARED}/{name}")
 
 
 def hold_group(root: str, index: str, group: int) -> None:
     """Write down that this process has the group of a tree and fills it. Raises OSError, StoreError."""
     with _Lock(index, _PATIENT):
-        _write_down(f"{root}/{FOLDER}", _group_key(index, "fill"), group)
+        _write_down(f"{root}/{SHARED}", _group_key(index, "fill"), group)
 
 
 def release_group(root: str, index: str, group: int) -> None:
     """It does not any more: close it, with its name. Raises OSError."""
-    _Held.adopt(group, f"{root}/{FOLDER}/{_group_key(index, 'fill')}.{_myself()}.{group}", index).release()
+    _Held.adopt(group, f"{root}/{SHARED}/{_group_key(index, 'fill')}.{_myself()}.{group}", index).release()
 
 
 def is_filled(root: str, index: str) -> bool:
@@ -140,7 +140,7 @@ def is_filled(root: str, index: str) -> bool:
         mine = f"{_group_key(index, 'fill')}.{_here()}."
     except OSError:
         return False
-    return any(not _is_dead(name) for name in _names(f"{root}/{FOLDER}") if name.startswith(mine))
+    return any(not _is_dead(name) for name in _names(f"{root}/{SHARED}") if name.startswith(mine))
 
 
 def lazy_folders(store: Store, key: str) -> list[str]:
@@ -148,15 +148,10 @@ def lazy_folders(store: Store, key: str) -> list[str]:
     return store.actives.rows.lazy(key) if has_lazy(store.root) else []
 
 
-def has_lazy(root: str) -> bool:
-    """Whether a container may show a tree whose content is still coming."""
-    return any(".lazy." in name for name in _names(f"{root}/{FOLDER}"))
-
-
 def borrow_group(root: str, index: str) -> int:
     """A duplicate of the group that a container holds whose tree this is, -1 for none. Raises OSError."""
     with _Lock(index):
-        return _borrow(f"{root}/{FOLDER}", _group_key(index, "lazy"))
+        return _borrow(f"{root}/{SHARED}", _group_key(index, "lazy"))
 
 
 def _group_key(index: str, kind: str) -> str:
@@ -227,7 +222,7 @@ class _Group(_Held):
             fd = _borrow(folder, _group_key(index, "fill"))
             return fd if fd >= 0 else _gone()
 
-        if not is_filled(folder.removesuffix(f"/{FOLDER}"), index):
+        if not is_filled(folder.removesuffix(f"/{SHARED}"), index):
             _gone()
         super().__init__(folder, index, lambda: _group_key(index, "lazy"), make)
         if not self._name:

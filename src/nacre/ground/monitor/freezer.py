@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 
 from .pause import beside, close, members, open_beside, send
+from .paused import ALREADY, DONE, MARK, PREFIX, UNABLE, stopped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 else:
     import _signal as signal
 
-PREFIX = "answer."
-DONE, UNABLE, ALREADY = b"+", b"-", b"="
-MARK = "paused"
-"""Beside the control while it is paused: its pid and start time, and those that SIGSTOP has stopped."""
 _GROUP = "nacre-"
 _PATIENCE, _MOMENT = 2.0, 0.001
 
@@ -39,16 +36,6 @@ def obey(pid: int, control: int, name: str, *, freeze: bool) -> None:
     if fd >= 0:
         os.write(fd, answer)
     close(fd)
-
-
-def stopped(mark: str, pid: int, start: int) -> list[int] | None:
-    """Those that SIGSTOP has stopped, if the mark is of the process `pid`; else None: it is not paused."""
-    try:
-        with open(mark, encoding="utf-8") as file:
-            first, began, *others = (int(word) for word in file.read().split())
-    except (OSError, ValueError):
-        return None
-    return others if (first, began) == (pid, start) else None
 
 
 def _freeze(pid: int, mark: str) -> bytes:

@@ -16,7 +16,6 @@ import os
 import select
 
 from ...ground.files import os_errors, trace, unlink
-from ...ground.monitor.relay import PAUSE
 from ...words.errors import Conflict, SandboxError
 
 TYPE_CHECKING = False
@@ -236,6 +235,7 @@ class Paused:
 
     def __enter__(self) -> None:
         from ...ground.monitor.pause import PREFIX
+        from ...ground.monitor.relay import PAUSE
 
         self._fd = ask(self._folder, PAUSE, PREFIX, hint="use --pause=false to commit without a pause")
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ...ground.monitor.freezer import ALREADY, MARK, PREFIX, UNABLE, stopped
-from ...ground.monitor.relay import FREEZE, THAW
+from ...ground.monitor.paused import ALREADY, MARK, PREFIX, UNABLE, stopped
 from ...words.errors import Conflict, Unsupported
 from . import keeper
 
@@ -20,7 +19,7 @@ def pause(containers: ContainerListing, text: str) -> ContainerRow:
     row = containers.get(text)
     if row.state != "running":
         raise Conflict(f"container {row.id} is not running")
-    answer = _ask(containers.folder(row.id), FREEZE)
+    answer = _ask(containers.folder(row.id), freeze=True)
     if answer == ALREADY:
         raise Conflict(f"container {row.id} is already paused")
     if answer == UNABLE:
@@ -34,7 +33,7 @@ def pause(containers: ContainerListing, text: str) -> ContainerRow:
 def unpause(containers: ContainerListing, text: str) -> ContainerRow:
     """They go on. Raises NotFound, Conflict."""
     row = containers.get(text)
-    if row.state != "running" or _ask(containers.folder(row.id), THAW) == ALREADY:
+    if row.state != "running" or _ask(containers.folder(row.id), freeze=False) == ALREADY:
         raise Conflict(f"container {row.id} is not paused")
     containers.tell(row, "unpause")
     return row
@@ -42,7 +41,7 @@ def unpause(containers: ContainerListing, text: str) -> ContainerRow:
 
 def resume(containers: ContainerListing, row: ContainerRow) -> bool:
     """Let a container go on if it is paused; whether it was."""
-    was = is_paused(containers, row) and _ask(containers.folder(row.id), THAW) != ALREADY
+    was = is_paused(containers, row) and _ask(containers.folder(row.id), freeze=False) != ALREADY
     if was:
         containers.tell(row, "unpause")
     return was
@@ -61,9 +60,11 @@ def check_not_paused(containers: ContainerListing, row: ContainerRow, message: s
         raise Conflict(message)
 
 
-def _ask(folder: str, word: bytes) -> bytes:
+def _ask(folder: str, *, freeze: bool) -> bytes:
     """What the keeper says; b"" when there is none any more. Raises SandboxError."""
-    fd = keeper.ask(folder, word, PREFIX)
+    from ...ground.monitor.relay import FREEZE, THAW
+
+    fd = keeper.ask(folder, FREEZE if freeze else THAW, PREFIX)
     try:
         return os.read(fd, 1)
     except BlockingIOError:

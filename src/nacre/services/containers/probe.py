@@ -10,7 +10,7 @@ from time import monotonic
 
 from ...ground import linux
 from ...ground.monitor import handover
-from ...ground.monitor.freezer import MARK as PAUSED
+from ...ground.monitor.paused import MARK as PAUSED
 from ...ground.sandbox import Attachment, Stdio
 from ...stores.containers import ContainerRow
 from ...words.errors import NacreError
