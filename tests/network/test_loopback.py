@@ -96,11 +96,19 @@ def test_each_network_has_its_address(network: LoopbackNetwork) -> None:
     network.attach(wanted("mall", 92, internal=True), "10.92.0.7", "fd00:10::7")
     for host, own in (("10.92.0.8", "10.92.0.7"), ("fd00:10::8", "fd00:10::7"), ("10.91.0.9", OWN[4])):
         assert sent(network, host) == (packed(own), packed(host))
+    leads_out(network, OWN[4], OWN[6])
+    network.attach(wanted("yard", 93), "10.93.0.4", "fd00:11::4")
+    leads_out(network, OWN[4], OWN[6])
     network.detach("shop")
+    leads_out(network, "10.93.0.4", "fd00:11::4")
+    network.detach("yard")
     network.attach(wanted(), "10.91.0.5", "fd00:9::5")
+    leads_out(network, "10.91.0.5", "fd00:9::5")
     for host, own in (("10.91.0.9", "10.91.0.5"), ("fd00:9::9", "fd00:9::5")):
         assert sent(network, host) == (packed(own), packed(host))
-    for host in ("192.0.2.1", "2001:db8::1"):
-        found = sent(network, host)
-        assert found
-        assert found[1] == packed(host)
+
+
+def leads_out(network: LoopbackNetwork, own: str, own6: str) -> None:
+    """With the address of the first network that is not internal."""
+    for host, address in (("192.0.2.1", own), ("2001:db8::1", own6)):
+        assert sent(network, host) == (packed(address), packed(host))

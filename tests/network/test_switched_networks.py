@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -55,14 +56,59 @@ def test_published(user_lab: SwitchLab) -> None:
     assert "0.0.0.0:8080->80/tcp" in user_lab.nacre("ps").out
 
 
-def test_published_datagrams(user_lab: SwitchLab) -> None:
-    echo = (
-        "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 53))\n"
-        "while True: data, client = s.recvfrom(999); s.sendto(b'echo\\n', client)"
+ECHO = """
+import socket
+made = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+made.bind(("::", 53))
+while True:
+    data, client = made.recvfrom(65536)
+    made.sendto(f"{client[0].removeprefix('::ffff:')} {client[1]} {len(data)}".encode(), client)
+"""
+VISIT = """
+import json, socket, sys
+found = []
+PLACES = [(host, 5353) for host in ("127.0.0.1", "192.0.2.9", "::1", "2001:db8::9")]
+for host, port in (*PLACES, ("127.0.0.1", 5354)):
+    for turn in range(2):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as made:
+            made.settimeout(20)
+            made.bind((host, 4000))
+            made.connect((host, port))
+            made.send(bytes(60000))
+            who, number, size = made.recv(99).decode().split()
+            found.append([host, who, int(number), int(size)])
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.parametrize("six", [False, True])
+def test_published_datagrams(user_lab: SwitchLab, six: bool) -> None:
+    """The program sees who sends them: not the loopback of this machine, for which the gateway stands."""
+    user_lab.nacre("network", "create", "--internal", "back")
+    if six:
+        user_lab.nacre("network", "create", "--subnet", "10.77.0.0/24", "--subnet", "fd00:9::/64", "shop")
+    else:
+        user_lab.nacre("network", "create", "--subnet", "10.77.0.0/24", "shop")
+    networks = "--network", "back", "--network", "shop", "-p", "5353:53/udp", "-p", "127.0.0.1:5354:53/udp"
+    user_lab.nacre("run", "-d", "--name", "dns", *networks, *user_lab.python, IMAGE, "-c", ECHO)
+    user_lab.until(
+        lambda: ":0035 " in user_lab.nacre("exec", "dns", "/bin/busybox", "cat", "/proc/net/udp6").out
     )
-    words = "--name", "dns", *BRIDGE, "-p", "127.0.0.1:5353:53/udp", *user_lab.python, IMAGE, "-c", echo
-    user_lab.nacre("run", "-d", *words)
-    user_lab.until(lambda: ask(user_lab, "127.0.0.1", 5353, "udp") == "echo")
+    said = subprocess.run(
+        user_lab.world.command([sys.executable, "-c", VISIT]), capture_output=True, text=True, check=True
+    )
+    found = json.loads(said.stdout)
+    assert {size for *_, size in found} == {60000}
+    gateway6 = "fd00:9::1" if six else "10.77.0.1"
+    assert [(host, who) for host, who, *_ in found[::2]] == [
+        ("127.0.0.1", "10.77.0.1"), (OUTSIDE, OUTSIDE), ("::1", gateway6),
+        (OUTSIDE6, OUTSIDE6 if six else "10.77.0.1"), ("127.0.0.1", "10.77.0.1"),
+    ]  # fmt: skip
+    assert found[::2] == found[1::2]
+    seen = [(who, number) for _, who, number, _ in found[::2]]
+    assert len(set(seen)) == len(seen)
+    assert seen[:2] == [("10.77.0.1", 4000), (OUTSIDE, 4000)]
 
 
 def test_a_taken_port_starts_nothing(user_lab: SwitchLab) -> None:

@@ -61,6 +61,7 @@ class Nowhere:
 
     link_of: Any = neighbour
     changed: Any = neighbour
+    seen_as: Any = neighbour
 
 
 def sent(*packets: bytes) -> tuple[list[bytes], list[bytes]]:

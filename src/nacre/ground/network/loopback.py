@@ -106,7 +106,8 @@ class LoopbackNetwork(NetworkAttachments):
             found = Attached(wanted, "", self._index, self._name, self._index, address, address6)
             self._own.send([links.address(self._index, each, 8 * len(each)) for each in _packed(found)])
             if self.link:
-                self._lead_out(found)
+                self._lead_beside(found)
+                self._lead_out([*self.attached, found])
         except OSError as error:
             raise SandboxError(f"failed to set up container networking: {error.strerror}") from None
         self._became([*self.attached, found])
@@ -127,17 +128,20 @@ class LoopbackNetwork(NetworkAttachments):
             netlink.send([links.without_generated_address(index), links.up_alone(index)])
         return PacketLink.open()
 
-    def _lead_out(self, found: Attached) -> None:
-        """To the neighbours with the address that they know, and elsewhere by the first way out."""
+    def _lead_beside(self, found: Attached) -> None:
+        """To the neighbours with the address that they know."""
         wanted = found.wanted
         pairs = (wanted.subnet, found.address), (wanted.subnet6, found.address6)
         for subnet, address in pairs:
             if subnet and address:
                 there, own = packed(subnet.at(0)), packed(address)
                 self._make(links.route(self._index, there, subnet.prefix, source=own))
-        if not (wanted.internal or self.way_out):
-            for size in (4, 16) if found.address6 else (4,):
-                self._make(links.route(self._index, bytes(size), 0))
+
+    def _lead_out(self, attached: list[Attached]) -> None:
+        """Elsewhere by the first way out, with the address that it has there."""
+        for way in [each for each in attached if not each.wanted.internal][:1]:
+            for own in _packed(way):
+                self._make(links.route(self._index, bytes(len(own)), 0, source=own))
 
     def _make(self, message: Message) -> None:
         """What is there already is what was wanted. Raises OSError."""
@@ -151,10 +155,14 @@ class LoopbackNetwork(NetworkAttachments):
         """Leave a network, if it is in it. Raises SandboxError."""
         for found in [each for each in self.attached if each.wanted.network == network]:
             gone = [links.no_address(self._index, each, 8 * len(each)) for each in _packed(found)]
-            if self.link and (six := found.wanted.subnet6):  # the kernel removes that of IPv4 by itself
+            if self.link and (six := found.wanted.subnet6):  # the kernel removes those of IPv4 by itself
                 gone.append(links.no_route(self._index, packed(six.at(0)), six.prefix))
+                if found is self.way_out:
+                    gone.append(links.no_route(self._index, bytes(16), 0))
             try:
                 self._own.send(gone)
+                if self.link:
+                    self._lead_out([each for each in self.attached if each is not found])
             except OSError as error:
                 raise SandboxError(f"cannot leave network {network}: {error.strerror}") from None
             self._became([each for each in self.attached if each is not found])

@@ -7,7 +7,8 @@
 The two links lead nowhere: nothing in the other namespace forwards. What the container sends is read there,
 and each pair of its port and a destination gets a socket of this machine that is connected to it, so that
 only that destination answers. Nothing of this machine is in the hands of a program. TCP is not passed on.
-What is for a neighbour goes to the link of that (`neighbours`).
+What is for a neighbour goes to the link of that (`neighbours`), and an answer to who has come to a published
+port to where they have come (`visitors`).
 Source: RFC 768, 791, 792; packet(7), icmp(7), veth(4).
 """
 
@@ -23,17 +24,20 @@ from ...grammars import packets
 from ...words.addresses import shown
 from .neighbours import Neighbours
 from .packetlink import LARGEST
+from .visitors import UdpVisitors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
     from ...grammars.packets import Key
+    from .claims import Claim
     from .neighbours import NeighbourRoutes
     from .packetlink import PacketLink
     from .serving import Serving
+    from .visitors import VisitorRoutes
 
-    class UdpRoutes(NeighbourRoutes, Protocol):
+    class UdpRoutes(NeighbourRoutes, VisitorRoutes, Protocol):
         """What a container reaches. Addresses are packed."""
 
         def leads_out(self, address: bytes) -> bool:
@@ -57,13 +61,18 @@ class UdpRelay:
         self._serving, self._link, self._routes = serving, link, routes
         self._flows: dict[Key, _Flow] = {}
         self._neighbours = Neighbours(routes)
+        self._visitors = UdpVisitors(serving, link, routes)
         serving.watch(link.fileno(), self.read)
         serving.now_and_then(self._expire)
 
     @property
     def is_idle(self) -> bool:
         """Whether no answer is waited for."""
-        return not self._flows and self._neighbours.is_idle
+        return not self._flows and self._neighbours.is_idle and self._visitors.is_idle
+
+    def take(self, claim: Claim) -> None:
+        """Let in what comes to a published port of UDP, from now on."""
+        self._visitors.take(claim)
 
     def read(self) -> None:
         """What is there now."""
@@ -83,6 +92,8 @@ class UdpRelay:
         if packet is None or not self._routes.has(packet[1]):
             return
         key = packets.key_of(packet)
+        if key and self._visitors.answer(key, packets.payload(packet)):
+            return
         if key not in self._flows and self._neighbours.has(packet[2]):
             if not self._neighbours.pass_on(packet) and key:
                 self._say(key, packets.HOST)
@@ -132,6 +143,7 @@ class UdpRelay:
     def _expire(self) -> None:
         """A flow of which nothing was heard for long is forgotten."""
         self._neighbours.expire()
+        self._visitors.expire()
         before = monotonic() - _IDLE
         for flow in [flow for flow in self._flows.values() if flow.used < before]:
             self._forget(flow)

@@ -75,6 +75,20 @@ class ContainerRoutes(Routes):
         own = way.address if len(address) == 4 else way.address6
         return packed(own) if own else b""
 
+    def seen_as(self, address: bytes) -> tuple[bytes, bytes]:
+        """The container's address, and that of a visitor: the gateway's for one that means nothing inside.
+
+        Raises ValueError when there is no way in.
+        """
+        way = self._network.way_out
+        if way is None:
+            raise ValueError("no way in")
+        if len(address) == 16 and way.address6:
+            good = not (_is_of_a_link(address) or self.is_own(address))
+            return packed(way.address6), address if good else packed(way.wanted.gateway6)
+        good = len(address) == 4 and not self.is_own(address)
+        return packed(way.address), address if good else packed(way.wanted.gateway)
+
     def changed(self) -> object:
         """Another value when somebody has joined or left one of the networks."""
         return [self._networks.joined(each.wanted.network) for each in self._network.attached]

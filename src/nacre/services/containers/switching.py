@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from ...ground.network.acceptor import Acceptor
     from ...ground.network.attachments import Attached
     from ...ground.network.nameserver import NameSockets
+    from ...ground.network.packetlink import PacketLink
+    from ...ground.network.proxy import Proxy
     from ...ground.network.switching import Switch
     from ...ground.network.udp import UdpRelay
     from ...ground.sandbox import Attachment
@@ -112,12 +114,17 @@ class SwitchedNetworking(Networking):
 
     def _pass_packets(self) -> None:
         """The first packet that comes out, which most containers never send."""
+        if self._relay is None and (link := self._loopback.link):
+            self._passes_on(link).read()
+
+    def _passes_on(self, link: PacketLink) -> UdpRelay:
+        """What passes packets on, from now on."""
         from ...ground.network.udp import UdpRelay
 
-        assert self._loopback.link
-        self._relay = UdpRelay(self._serving, self._loopback.link, self._routes())
-        self._closing.append(self._relay.close)
-        self._relay.read()
+        if self._relay is None:
+            self._relay = UdpRelay(self._serving, link, self._routes())
+            self._closing.append(self._relay.close)
+        return self._relay
 
     def _kind(self) -> bytes:
         return PUBLISHED if any(claim.protocol == "tcp" for claim in self._claims) else PLAIN
@@ -139,7 +146,13 @@ class SwitchedNetworking(Networking):
         self._acceptor.remember(self._left.get("accepting") or [])
         self._closing += [self._proxy.close, self._acceptor.close]
         for claim in self._claims:
-            (self._acceptor if claim.protocol == "tcp" else self._proxy).take(claim)
+            self._lets_in(claim.protocol, self._acceptor, self._proxy).take(claim)
+
+    def _lets_in(self, protocol: str, acceptor: Acceptor, proxy: Proxy) -> Acceptor | UdpRelay | Proxy:
+        """Where there is no link, datagrams come in by a socket of the container's."""
+        if protocol == "tcp":
+            return acceptor
+        return self._passes_on(link) if (link := self._loopback.link) else proxy
 
     def _take(self, fd: int) -> None:
         """A listener; the first call that comes by any of them loads what answers."""
