@@ -31,7 +31,7 @@ from nacre.ground.precontent import ContentGroup
 from nacre.ground.work.budget import Budget
 from nacre.images.arrows.pull import PullResult, pull, pull_lazily
 from nacre.images.arrows.sideindexes import attach
-from nacre.images.layers import checkpoints, division
+from nacre.images.layers import checkpoints, division, filler, readaround
 from nacre.images.layers.checkpoints import make_index
 from nacre.images.layers.extents import Extents
 from nacre.images.layers.filler import Filler
@@ -120,15 +120,15 @@ class Pulled:
     def _fill(self) -> None:
         with Store.open(self.store.root, driver="erofs") as store:
             complete = store.trees.lazy.complete
-            filler = Filler(
+            filling = Filler(
                 self.layers, self.registry, lambda one: complete(one.tree), lambda one, _: one.tree.is_here,
                 self.profile,
             )  # fmt: skip
             try:
-                filler.run()
+                filling.run()
             except DigestMismatch as error:
                 self.failure = error
-            self.read = filler.profile
+            self.read = filling.profile
 
     def begin(self) -> None:
         self._thread.start()
@@ -432,6 +432,27 @@ def test_whoever_wants_much_has_the_rest_stream(store: Store, gated: Gated) -> N
     assert max(lengths) > 2 << 20
 
 
+@pytest.mark.parametrize(("gated", "one_of"), [(Gated, 8), (Gated, 1)], indirect=["gated"])
+def test_whoever_reads_much_has_the_rest_stream(
+    store: Store, gated: Gated, monkeypatch: pytest.MonkeyPatch, one_of: int
+) -> None:
+    """Also where little more was fetched than was read."""
+    monkeypatch.setattr(filler, "MUCH_WANTED", 1)  # never
+    monkeypatch.setattr(filler, "MUCH_READ", one_of)
+    monkeypatch.setattr(filler, "AHEAD", 1 << 18)
+    for bound in ("LEAST", "MOST", "WIDEST"):
+        monkeypatch.setattr(readaround, bound, 1 << 16)
+    files = version(count=200, size=40_000)
+    gated.chunked("1", files)
+    with pulled(store, gated) as made:
+        gated.gate.set()
+        for path in sorted(files)[:30]:
+            assert read(store, made.result, path) == files[path]
+        made.end()
+    longest = max(end - start for start, end in gated.ranges[1:])
+    assert (longest > 2 << 20) == (one_of > 1)
+
+
 def profile_of(made: Pulled, *contents: bytes | None) -> AccessProfile:
     """One that names these contents."""
     (layer,) = made.layers
@@ -527,9 +548,8 @@ def test_a_filler_that_cannot_hear_ends(store: Store, gated: Gated, monkeypatch:
 
     monkeypatch.setattr(ContentGroup, "left", broken)
     gated.gate.set()
-    filler = Filler(made.layers, gated, print, lambda *_: True)
     with pytest.raises(OSError, match="no events"):
-        filler.run()
+        Filler(made.layers, gated, print, lambda *_: True).run()
     for layer in made.layers:
         store.trees.lazy.let_go(layer.tree)
 

@@ -27,7 +27,7 @@ from ...words.errors import NacreError
 from ...words.value import Value
 from .foreseen import foreseen
 from .pieces import arriving
-from .readaround import ReadAround, Throughput
+from .readaround import ReadAround, Throughput, ThroughputReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _FIRST, _BESIDES, _BEHIND, _BEHIND_BUSY = 8, 6, 6, 2
 """Fetches at once that somebody waits for, and those of them that only lie around or are foreseen; those that
 nobody waits for, otherwise and while somebody has just waited.
 """
-_LONGEST, _FORESEEN, _AHEAD = 1 << 20, 2 << 20, 4 << 20
+_LONGEST, _FORESEEN, AHEAD = 1 << 20, 2 << 20, 4 << 20
 """Bytes of the blob that one fetch brings at most, one that is foreseen, and one behind the others."""
 _NEAR = 1 << 15
 """Bytes between two pieces that are fetched with them."""
@@ -50,8 +50,12 @@ _BLOCK, _LONG_BLOCK = 1 << 17, 1 << 20
 """Bytes that are asked of a connection at once, by what somebody waits for and otherwise."""
 _JUST, _START = 0.25, 3.0
 """Seconds after a read in which there are likely more, and those at the start that are for these alone."""
-_MUCH = 3
-"""When more than one byte of so many was wanted, all of it is: the rest comes at once, in order."""
+MUCH_WANTED, MUCH_READ = 3, 8
+"""When more than one byte of so many was wanted, or read, all of it is: the rest comes at once, in order."""
+_STRETCH, _QUICK, _FEW = 16 << 20, 16e6, 4
+"""Then the bytes of a fetch at most, and where a connection carries so many in a second, how many fetches at
+once keep the processors busy.
+"""
 _NOTE_EVERY = 0.5
 _NICE = 10
 _FIRST_PAUSE, _LAST_PAUSE = 1.0, 60.0
@@ -110,41 +114,47 @@ class _LayerWork:
         """Bytes of a piece in the blob."""
         return self.extents.end[number] - self.extents.start[number]
 
-    def around(self, numbers: list[int], trip: int, state: int) -> list[int]:
-        """Those that have not come as far as `state`, and what comes with them (`readaround`)."""
-        found = [number for number in numbers if self.states[number] < state]
+    def around(self, numbers: list[int], trip: int) -> list[int]:
+        """Those that nobody waits for yet, and what comes with them (`readaround`)."""
+        found = [number for number in numbers if self.states[number] < _WANTED]
         if not found:
             return []
         asked = set(found)
         more = self._around.of(found[0], found[-1], trip)
         return [number for number in more if number in asked or self.is_idle(number)]
 
-    def following(self) -> list[int]:
-        """The next ones that nobody has asked for; again from the beginning where some have failed."""
-        found: list[int] = []
-        size, number = 0, self.states.find(_IDLE, self._next)
-        while number >= 0 and size < _AHEAD:
-            found.append(number)
-            size += self.length(number)
-            number = self.states.find(_IDLE, number + 1)
+    def following(self, most: int, near: int) -> list[int]:
+        """The next ones that nobody has asked for, as far as they make one fetch; again from the beginning
+        where some have failed.
+        """
+        number = self.states.find(_IDLE, self._next)
+        found = self._run_from([number], most, near) if number >= 0 else []
         self._next = found[-1] + 1 if found else 0
         return found
 
-    def runs(self, numbers: list[int], most: int, why: str) -> Iterator[_Fetch]:
+    def streamed(self, numbers: list[int], most: int, near: int) -> list[int]:
+        """Those that nobody has asked for, and the next ones; what comes next begins behind them."""
+        found = [*filter(self.is_idle, numbers)]
+        if found:
+            self._next = self._run_from(found, most, near)[-1] + 1
+        return found
+
+    def _run_from(self, run: list[int], most: int, near: int) -> list[int]:
+        while (number := self.states.find(_IDLE, run[-1] + 1)) >= 0 and self._fits(run, number, most, near):
+            run.append(number)
+        return run
+
+    def runs(self, numbers: list[int], most: int, why: str, near: int = _NEAR) -> Iterator[_Fetch]:
         """The pieces as fetches, which are on their way from now on."""
         run: list[int] = []
         for number in numbers:
             self.states[number] = _FLYING if why is _REST else _WANTED
-            if run and not self._fits(run, number, most):
+            if run and not self._fits(run, number, most, near):
                 yield _Fetch(self, tuple(run), why)
                 run = []
             run.append(number)
         if run:
             yield _Fetch(self, tuple(run), why)
-
-    def begin_at(self, number: int) -> None:
-        """What comes next begins there."""
-        self._next = number
 
     def put_back(self, numbers: tuple[int, ...]) -> None:
         """They are not on their way, after all or any more."""
@@ -153,9 +163,9 @@ class _LayerWork:
             self.states[number] = _IDLE
         self._next = min([self._next, *missing[:1]])
 
-    def _fits(self, run: list[int], number: int, most: int) -> bool:
+    def _fits(self, run: list[int], number: int, most: int, near: int) -> bool:
         gap = self.extents.start[number] - self.extents.end[run[-1]]
-        return -1 <= gap <= _NEAR and self.extents.end[number] - self.extents.start[run[0]] <= most
+        return -1 <= gap <= near and self.extents.end[number] - self.extents.start[run[0]] <= most
 
     def arrived(self, numbers: list[int]) -> list[_WaitingReader]:
         """Pieces are here; those who need not wait any more."""
@@ -199,6 +209,7 @@ class Filler:
         self._reads: list[tuple[int, int, int]] = []
         self._flying = {_ASKED: 0, _BESIDE: 0, _PROFILE: 0, _REST: 0}
         self._throughput, self._size = Throughput(), sum(work.size for work in self._works)
+        self._plain, self._read = sum(work.total for work in self._works), 0
         self._came_wanted, self._current = 0, self._works[0]
         self._began = self._last_asked = monotonic()
         self._pause, self._not_before = 0.0, 0.0
@@ -278,6 +289,7 @@ class Filler:
         trace("lazy:asked")
         if event.count and len(self._reads) < _MOST_READS:
             self._reads.append((work.place, event.offset, event.count))
+            self._read += event.count
         numbers = work.extents.within(event.offset, event.count)
         if work.extents.are_here(numbers):
             _answer(work.layer.tree.content, event)
@@ -299,7 +311,12 @@ class Filler:
 
     def _want(self, work: _LayerWork, missing: list[int]) -> None:
         """What a read needs, before all else; only a stream is waited for."""
-        numbers = work.around(missing, self._throughput.trip, _FLYING if self._streams else _WANTED)
+        if self._streams:
+            self._current = work
+            numbers = work.streamed(missing, _LONGEST, self._near)
+            self._asked += work.runs(numbers, _LONGEST, _ASKED, self._near)
+            return
+        numbers = work.around(missing, self._throughput.trip)
         fetches = [*work.runs(numbers, _LONGEST, _ASKED)]
         asked = set(missing)
         for fetch in fetches:
@@ -308,14 +325,16 @@ class Filler:
                 self._beside.append(fetch.replace(why=_BESIDE))
             else:
                 self._asked.append(fetch)
-        if numbers and self._streams:
-            self._current = work
-            work.begin_at(numbers[0])
 
     @property
     def _streams(self) -> bool:
         """So much was wanted that all will be."""
-        return self._came_wanted * _MUCH > self._size
+        return self._came_wanted * MUCH_WANTED > self._size or self._read * MUCH_READ > self._plain
+
+    @property
+    def _near(self) -> int:
+        """Bytes that a stream passes over rather than ask again."""
+        return self._throughput.trip // 4
 
     def _note(self) -> None:
         for work in self._works:
@@ -360,7 +379,7 @@ class Filler:
             return found
         if self._beside and self._flying[_BESIDE] < _BESIDES:
             return self._beside.popleft()
-        return self._ahead() if self._streams and self._flying[_REST] < _BEHIND + _BESIDES else None
+        return self._ahead() if self._streams and self._flying[_REST] < self._most_streams else None
 
     def _take_next(self) -> _Fetch | None:
         if found := self._take_foreseen(_PROFILE):
@@ -382,20 +401,27 @@ class Filler:
 
     def _most_behind(self, now: float) -> int:
         """At the start a program has line and processors for itself, until it pauses."""
-        if self._streams or now - self._last_asked >= _JUST:
+        if self._streams:
+            return self._most_streams
+        if now - self._last_asked >= _JUST:
             return _BEHIND
         return 0 if now - self._began < _START else _BEHIND_BUSY
+
+    @property
+    def _most_streams(self) -> int:
+        """Where a line is slow more connections carry more."""
+        return _FEW if self._throughput.rate >= _QUICK else _BEHIND + _BESIDES
 
     def _ahead(self) -> _Fetch | None:
         """The next pieces that nobody has asked for."""
         if monotonic() < self._not_before:
             return None
+        most, near = AHEAD, _NEAR
+        if self._streams:
+            most, near = min(_STRETCH, max(AHEAD, int(self._throughput.rate / 2))), self._near
         for work in (self._current, *self._works):
-            runs = [*work.runs(work.following(), _AHEAD, _REST)]
-            for other in runs[1:]:
-                work.put_back(other.numbers)
-            if runs:
-                return runs[0]
+            if found := next(work.runs(work.following(most, near), most, _REST, near), None):
+                return found
         return None
 
     def _bring(self, fetch: _Fetch) -> None:
@@ -403,10 +429,10 @@ class Filler:
         start, end = extents.start[numbers[0]], extents.end[numbers[-1]]
         block = _LONG_BLOCK if fetch.why is _REST else _BLOCK
         with self._source.fetch_range(fetch.work.layer.layer, start, end) as reader:
-            answered = monotonic()
-            for pieces in arriving(reader, extents, numbers, block):
+            answered, timed = monotonic(), ThroughputReader(reader)
+            for pieces in arriving(timed, extents, numbers, block):
                 self._put(fetch.work, pieces)
-        self._throughput.took(answered - began, end - start, monotonic() - answered)
+        self._throughput.took(answered - began, end - start, timed.seconds)
         self._pause, self._trouble = 0.0, ""
 
     def _put(self, work: _LayerWork, pieces: list[Piece]) -> None:

@@ -7,10 +7,13 @@ that reads come back to the same place, as those of a program do that loads the 
 
 from __future__ import annotations
 
+from time import monotonic
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ...grammars.tar.entry import Reader
     from .extents import Extents
 
 LEAST, MOST, WIDEST = 1 << 18, 1 << 21, 1 << 23
@@ -27,15 +30,34 @@ class Throughput:
         self._trip, self._rate = 0.03, 1e7
 
     def took(self, answered: float, size: int, seconds: float) -> None:
-        """A request was answered after so long, and `size` bytes came in `seconds` after that."""
+        """A request was answered after so long, and then `size` bytes were waited for `seconds`."""
         self._trip += (answered - self._trip) / 4
         if size >= LEAST:
             self._rate += (size / max(seconds, 1e-4) - self._rate) / 4
 
     @property
+    def rate(self) -> float:
+        """Bytes that a connection brings in a second."""
+        return self._rate
+
+    @property
     def trip(self) -> int:
         """Bytes that several connections together bring in the time of a round trip."""
         return int(min(MOST, max(LEAST, 4 * self._rate * self._trip)))
+
+
+class ThroughputReader:
+    """A reader, and for how many `seconds` it was waited for."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader, self.seconds = reader, 0.0
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes, as of the reader."""
+        began = monotonic()
+        data = self._reader.read(size)
+        self.seconds += monotonic() - began
+        return data
 
 
 class ReadAround:
