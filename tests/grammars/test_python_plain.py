@@ -10,6 +10,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from nacre.grammars.python.names import canonical
+from nacre.grammars.python.needs import fields, needs
 from nacre.grammars.python.plain import WheelName, is_release, is_version, pin, wheel_name
 
 VERSIONS = st.one_of(
@@ -112,3 +114,19 @@ def test_the_library_refuses_what_was_left_to_it() -> None:
         Requirement("-a==1")
     with pytest.raises(InvalidWheelFilename):
         parse_wheel_filename("a-1-b-py3-none-any.whl")
+
+
+@given(st.text("aB-_.9é", max_size=9))
+def test_a_name_is_spelled_as_the_library_spells_it(name: str) -> None:
+    assert canonical(name) == canonicalize_name(name)
+
+
+def test_fields_of_metadata_end_with_the_first_empty_line() -> None:
+    data = (
+        b"\nName: Demo\r\nRequires-Dist: a\n  >=1 ;\n\tb\nrequires-dist:c\nname: other\n\nRequires-Dist: d\n"
+    )
+    assert list(fields(data)) == [
+        ("name", "Demo"), ("requires-dist", "a >=1 ; b"), ("requires-dist", "c"), ("name", "other"),
+    ]  # fmt: skip
+    assert needs(data) == ("Demo", ["a >=1 ; b", "c"])
+    assert needs(b"")[0] == "a package"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 
 def canonical(name: str) -> str:
     """The one spelling of a name: Foo_Bar is foo-bar. Source: PyPA, *Names and normalization*."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+    name = name.replace("_", "-").replace(".", "-").lower()
+    while "--" in name:
+        name = name.replace("--", "-")
+    return name

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +16,7 @@ def needs(metadata: bytes) -> tuple[str, list[str]]:
 
 def fields(data: bytes) -> Iterator[tuple[str, str]]:
     """The fields before a description, their names in lower case; a long one goes on after a space."""
-    head = data.replace(b"\r\n", b"\n").lstrip(b"\n").partition(b"\n\n")[0]
-    for row in re.split(r"\n(?![ \t])", head.decode("utf-8", "replace")):
+    head = data.replace(b"\r\n", b"\n").lstrip(b"\n").partition(b"\n\n")[0].decode("utf-8", "replace")
+    for row in head.replace("\n ", " ").replace("\n\t", " ").split("\n"):
         name, _, value = row.partition(":")
         yield name.strip().lower(), " ".join(value.split())

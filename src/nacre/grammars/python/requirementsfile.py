@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 
 from ...words.errors import Unsupported, UsageError
 from ...words.lines import lines
@@ -87,10 +86,7 @@ class _RequirementsReader:
             raise UsageError(f"{name}: requirements files include each other too deeply")
         for number, line in _lines(self._read(name)):
             text, rest = _parted(_VARIABLE.sub(self._variable, line))
-            try:
-                words = shlex.split(rest, posix=True)
-            except ValueError:
-                raise UsageError(f"{name}:{number}: a quotation mark is not closed") from None
+            words = _words(rest, f"{name}:{number}")
             if text or words:
                 self._line(f"{name}:{number}", name, text, words, depth)
 
@@ -159,6 +155,17 @@ def _parted(line: str) -> tuple[str, str]:
     words = line.split(" ")
     at = next((number for number, word in enumerate(words) if word.startswith("-")), len(words))
     return " ".join(words[:at]).strip(), " ".join(words[at:])
+
+
+def _words(text: str, where: str) -> list[str]:
+    if not text:
+        return []
+    import shlex
+
+    try:
+        return shlex.split(text, posix=True)
+    except ValueError:
+        raise UsageError(f"{where}: a quotation mark is not closed") from None
 
 
 def _options(where: str, words: list[str]) -> list[tuple[str, str]]:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import marshal
 import os
 import time
-from contextlib import suppress
 from hashlib import sha256
 
 from ...stores import caches
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from ...stores.store import Store
 
@@ -56,8 +55,9 @@ class HostKey:
         caches.keep_newest(self._folder, self._name, data, kind=_KIND, most=_MOST)
 
 
-def _stamp(path: str) -> Stamp:
-    with suppress(OSError):
-        found = os.stat(path)
-        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-    return None
+def _stamp(path: str, stat: Callable[[str], os.stat_result] = os.stat) -> Stamp:
+    try:  # hundreds of times for each image of this machine
+        found = stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -11,8 +11,12 @@ if TYPE_CHECKING:
 
     from ...grammars.tar.entry import Reader
     from ...stores.store import Store
-    from ...stores.trees.reading.view import Found
+    from ...stores.trees.reading.view import Found, Place
     from ...words.digest import Digest
+
+
+_DEEP = 100
+"""Folders above a path, beyond which it is looked for from the root."""
 
 
 class Layers:
@@ -23,6 +27,7 @@ class Layers:
         self.name = name
         self._view = store.trees.open(diff_ids)
         self._seen: dict[bytes, tuple[CopyItem, Found] | None] = {}
+        self._folders: dict[bytes, Place | None] = {}
 
     def lookup(self, path: bytes) -> CopyItem | None:
         """The item at `path`, None if there is none, as `Source` says."""
@@ -33,9 +38,29 @@ class Layers:
 
     def _look(self, path: bytes) -> tuple[CopyItem, Found] | None:
         if path not in self._seen:
-            found = self._view.lookup(path, follow=False)
+            found = self._found(path)
             self._seen[path] = (_item(found), found) if found is not None else None
         return self._seen[path]
+
+    def _found(self, path: bytes) -> Found | None:
+        """What is at a path, the last link not followed: looked for in its folder, which is kept."""
+        above, _, name = path.rpartition(b"/")
+        folder = self._folder(above) if _is_name(name) and path.count(b"/") < _DEEP else None
+        if folder is None:
+            return self._view.lookup(path, follow=False)
+        place = self._view.step(folder, name)
+        return self._view.found(place) if place else None
+
+    def _folder(self, path: bytes) -> Place | None:
+        """A folder to which no link leads; None for anything else, or nothing."""
+        if path not in self._folders:
+            place = self._view.top()
+            if path:
+                above, _, name = path.rpartition(b"/")
+                folder = self._folder(above) if _is_name(name) else None
+                place = (folder and self._view.step(folder, name)) or (b"", [])
+            self._folders[path] = place if place[1] and place[1][0][1].kind == "dir" else None
+        return self._folders[path]
 
     def children(self, item: CopyItem) -> list[CopyItem]:
         """The items of a directory, as `Source` says."""
@@ -56,7 +81,9 @@ class Layers:
 
     def read(self, path: bytes, limit: int) -> bytes:
         """The first `limit` bytes of a file, links followed inside the image; b"" for anything else."""
-        found = self._view.lookup(path)
+        found = self._found(path)
+        if found is not None and found.kind == "symlink":
+            found = self._view.lookup(path)
         if found is None or found.kind != "file":
             return b""
         with found.open() as file:
@@ -71,6 +98,10 @@ class Layers:
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
+
+
+def _is_name(part: bytes) -> bool:
+    return part not in (b"", b".", b"..")
 
 
 def _item(found: Found) -> CopyItem:
