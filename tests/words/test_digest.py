@@ -6,10 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nacre.words.digest import Digest, Verifier
+from nacre.words.digest import Digest, Verifier, sha256
 from nacre.words.errors import DigestMismatch, InvalidName, TooLarge, Unsupported
 
 EMPTY = "sha256:" + hashlib.sha256().hexdigest()
+
+
+@pytest.mark.parametrize("size", [0, 1, 1 << 16, (1 << 16) + 1])
+def test_a_hash_is_the_same_whoever_computes_it(size: int) -> None:
+    data = bytes(size)
+    assert sha256(data).hexdigest() == hashlib.sha256(data).hexdigest()
+    more = sha256(data)
+    more.update(b"more")
+    assert more.digest() == hashlib.sha256(data + b"more").digest()
 
 
 def test_parts() -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from time import monotonic, time
 
+from ..words.digest import sha256
 from ..words.errors import UsageError
 from .output import human_size, rfc3339
 from .terminal import Display, JsonLines, LiveTask, Plain, display, is_capable

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
         def update(self, data: bytes | memoryview, /) -> None:
             """Take the next bytes."""
 
+        def digest(self) -> bytes:
+            """Of everything so far."""
+
+        def hexdigest(self) -> str:
+            """The same as a text."""
+
 
 _SMALL = 1 << 16
 _LARGE = 1 << 14
@@ -150,16 +156,31 @@ class Verifier:
         return actual
 
 
-def _hasher(algorithm: str, data: bytes) -> Any:
-    """A hash of `data`. For documents the one built in: `hashlib` would load OpenSSL, 4 ms."""
-    if algorithm == "sha256" and len(data) <= _SMALL:
+def sha256(data: bytes = b"") -> Hash:
+    """As that of `hashlib`. For documents it is the one built in: `hashlib` would load OpenSSL, 4 ms."""
+    found: Hash = (_built_in if len(data) <= _SMALL else _of_openssl)()(data)
+    return found
+
+
+def _built_in() -> Any:
+    try:
+        from _sha256 import sha256 as made  # type: ignore[import-not-found]  # Python 3.11
+    except ImportError:
         try:
-            from _sha256 import sha256  # type: ignore[import-not-found]  # Python 3.11
+            from _sha2 import sha256 as made  # type: ignore[import-not-found]  # from 3.12
         except ImportError:
-            try:
-                from _sha2 import sha256  # type: ignore[import-not-found]  # from 3.12
-            except ImportError:
-                from hashlib import sha256
+            return _of_openssl()
+    return made
+
+
+def _of_openssl() -> Any:
+    import hashlib
+
+    return hashlib.sha256
+
+
+def _hasher(algorithm: str, data: bytes) -> Any:
+    if algorithm == "sha256":
         return sha256(data)
     import hashlib
 

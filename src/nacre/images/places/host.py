@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import os
 import sys
-from hashlib import sha256
 from stat import S_ISREG
 
 from ...ground.work.pipe import Pipe, PipeBuffer
 from ...ground.work.threads import Worker, running
-from ...words.digest import Digest
+from ...words.digest import Digest, sha256
 from ...words.errors import NotFound, StoreError, Unsupported
 from ...words.oci import Descriptor, ImageConfig, Platform
 from ...words.reference import Reference

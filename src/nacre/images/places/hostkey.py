@@ -9,9 +9,9 @@ from __future__ import annotations
 import marshal
 import os
 import time
-from hashlib import sha256
 
 from ...stores import caches
+from ...words.digest import sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

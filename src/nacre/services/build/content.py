@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-
+from ...words.digest import sha256
 from .filehash import are_stable
 
 TYPE_CHECKING = False
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 def content_of(source: CopySource, chosen: Sequence[Selection], keep: Keep) -> str:
     """The digest, as hexadecimal digits; `keep` is told what it is of."""
     pieces = _pieces(chosen, source.digest)
-    content = hashlib.sha256(b"".join(pieces)).hexdigest()
+    content = sha256(b"".join(pieces)).hexdigest()
     keep(content, pieces)
     return content
 
@@ -39,7 +38,7 @@ def content_by(
 
 def fingerprint(chosen: Sequence[Selection]) -> bytes:
     """A digest of the stamps of files: as long as it is the same, so is their content."""
-    return hashlib.sha256(b"".join(_pieces(chosen, _stamp))).digest()
+    return sha256(b"".join(_pieces(chosen, _stamp))).digest()
 
 
 def unread(stamps: bytes, chosen: Sequence[Selection], hashes: FileHashes) -> int:

@@ -8,12 +8,12 @@ wrong with it, files are hashed anew.
 
 from __future__ import annotations
 
-import hashlib
 import marshal
 import os
 import time
 
 from ...ground.files import private_dir, write_atomic
+from ...words.digest import sha256
 from ...words.errors import StoreError
 
 TYPE_CHECKING = False
@@ -34,7 +34,7 @@ class FileHashes:
 
     def __init__(self, folder: str, context: str) -> None:
         self._folder = folder
-        name = hashlib.sha256(os.fsencode(os.path.realpath(context))).hexdigest()[:32]
+        name = sha256(os.fsencode(os.path.realpath(context))).hexdigest()[:32]
         self._path = os.path.join(folder, name) if folder else ""
         self._known: dict[bytes, tuple[int, ...]] | None = None
         self._selections: dict[bytes, bytes] = {}
@@ -119,6 +119,8 @@ def _is_stable(item: CopyItem, now: int) -> bool:
 
 def content_digest(reader: Reader) -> bytes:
     """The SHA-256 of everything a reader gives."""
+    import hashlib
+
     digest = hashlib.sha256()
     while data := reader.read(_CHUNK):
         digest.update(data)

@@ -8,11 +8,11 @@ go at any time. A build that changes nothing does not write it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 
 from ...stores.caches import keep_newest
+from ...words.digest import sha256
 from ...words.value import Value
 
 TYPE_CHECKING = False
@@ -45,7 +45,7 @@ class BuildHistory:
     """The steps of the last build and of this one. `identity` is what is built, and for what."""
 
     def __init__(self, folder: str, identity: str) -> None:
-        digest = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
+        digest = sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
         self._folder, self._path = folder, f"{folder}/{_PREFIX}{digest[:32]}"
         self._before: list[StepInputs] | None = None
         self._now: dict[StepPlace, StepInputs] = {}
@@ -89,7 +89,7 @@ class BuildHistory:
 
     def save(self, texts: Collection[str]) -> None:
         """Write what is new. What is known of other steps stays as long as they are among `texts`."""
-        digest = hashlib.sha256(_text(self._now).encode()).hexdigest()
+        digest = sha256(_text(self._now).encode()).hexdigest()
         head = f'{{"version":{_VERSION},"digest":"{digest}"'
         if not self._now or self._begins(head):
             return

@@ -9,10 +9,9 @@ Times of copied files are no part of a key (docker's rule), owners and modes are
 
 from __future__ import annotations
 
-import hashlib
 import json
 
-from ...words.digest import Digest
+from ...words.digest import Digest, sha256
 from ...words.value import Value
 
 TYPE_CHECKING = False
@@ -45,7 +44,7 @@ class Key(Value):
     @property
     def digest(self) -> str:
         """The key itself, 64 hexadecimal digits."""
-        return hashlib.sha256(self.inputs.encode("utf-8", "surrogateescape")).hexdigest()
+        return sha256(self.inputs.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 class RunKey(Key):
@@ -124,4 +123,4 @@ def apart(inputs: str) -> str:
 
 def layers_id(diff_ids: Sequence[Digest]) -> str:
     """What a stack of layers is, as a parent."""
-    return hashlib.sha256(" ".join(diff_ids).encode()).hexdigest()
+    return sha256(" ".join(diff_ids).encode()).hexdigest()

@@ -54,13 +54,15 @@ class Layers:
     def _folder(self, path: bytes) -> Place | None:
         """A folder to which no link leads; None for anything else, or nothing."""
         if path not in self._folders:
-            place = self._view.top()
-            if path:
-                above, _, name = path.rpartition(b"/")
-                folder = self._folder(above) if _is_name(name) else None
-                place = (folder and self._view.step(folder, name)) or (b"", [])
-            self._folders[path] = place if place[1] and place[1][0][1].kind == "dir" else None
+            place = self._step(path) if path else self._view.top()
+            is_folder = place and place[1] and place[1][0][1].kind == "dir"
+            self._folders[path] = place if is_folder else None
         return self._folders[path]
+
+    def _step(self, path: bytes) -> Place | None:
+        above, _, name = path.rpartition(b"/")
+        folder = self._folder(above) if _is_name(name) else None
+        return self._view.step(folder, name) if folder else None
 
     def children(self, item: CopyItem) -> list[CopyItem]:
         """The items of a directory, as `Source` says."""

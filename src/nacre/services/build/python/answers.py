@@ -8,11 +8,11 @@ the file is gone, it is asked again.
 from __future__ import annotations
 
 import marshal
-from hashlib import sha256
 
 import packaging
 
 from ....stores import caches
+from ....words.digest import sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, suppress
-from hashlib import new as new_hash
 
 from ....grammars.python.files import IndexFile
 from ....grammars.python.pipconfig import bare
 from ....ground.files import os_errors, private_dir, random_name, unlink, write_all, write_atomic
 from ....ground.work.threads import in_parallel
+from ....words.digest import sha256
 from ....words.errors import NacreError, NotFound, TooLarge, Unauthorized
 from .localfiles import path_of, verify
 from .logins import IndexSource
@@ -170,6 +170,8 @@ class PackageIndex:
         return f"{self._folder}/{sha256}", sha256
 
     def _save(self, file: IndexFile, path: str, task: Task) -> str:
+        from hashlib import new as new_hash
+
         sums = {name: new_hash(name) for name in {"sha256", *dict(file.strong)}}
         task.phase("Downloading", file.size or None)
         with os_errors(f"keep {file.name}"):
@@ -200,6 +202,8 @@ class PackageIndex:
 
     def keep(self, reader: Reader) -> tuple[str, str, int]:
         """Keep a file that was made here; its path, SHA-256 and size."""
+        from hashlib import new as new_hash
+
         self._make_folder()
         temporary, sha256, size = f"{self._folder}/.{random_name()}", new_hash("sha256"), 0
         try:
@@ -221,7 +225,7 @@ class PackageIndex:
 
 
 def _digest(data: bytes) -> bytes:
-    return new_hash("sha256", data).hexdigest().encode()
+    return sha256(data).hexdigest().encode()
 
 
 def _bounded(remote: Remote, most: int, what: str) -> bytes:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import posixpath
-from hashlib import sha256
 
 from ....grammars.python.pipconfig import USUAL
 from ....grammars.python.project import NAME, BuildSystem, Project, ProjectSettings
 from ....grammars.python.requirementsfile import RequirementsFile, read_requirements
 from ....ground.files import Root
+from ....words.digest import sha256
 from ....words.errors import NotFound, UsageError
 from ....words.value import Value
 from ..projects import LOCKS, REQUIREMENTS, is_there

@@ -7,12 +7,12 @@ is kept goes by the bytes of the file; where it is gone, the file is read again.
 from __future__ import annotations
 
 import marshal
-from hashlib import sha256
 
 import packaging
 
 from ....grammars.python.project import BuildSystem, Project, ProjectSettings, read_project
 from ....stores import caches
+from ....words.digest import sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

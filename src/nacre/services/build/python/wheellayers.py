@@ -8,9 +8,9 @@ one package moves, one layer does.
 from __future__ import annotations
 
 from contextlib import ExitStack
-from hashlib import sha256
 from io import BytesIO
 
+from ....words.digest import sha256
 from ....words.value import Value
 from ..keys import Key
 
