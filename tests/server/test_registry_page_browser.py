@@ -28,7 +28,7 @@ PAGES = (
     f"{SHOP}/-/activity", f"{SHOP}/-/members", f"{SHOP}/-/edit", f"{SHOP}/-/files/latest/app",
     f"{SHOP}/-/files/latest/app/manage.py",
     f"{SHOP}/-/files/latest/usr/bin/bash", f"{SHOP}/-/compare?from=2.3.1&to=2.4.1", "/-/storage",
-    "/-/nothing", "/-/sign-in",
+    "/-/account", "/-/nothing", "/-/sign-in",
 )  # fmt: skip
 LOOKS = {
     "light": {}, "dark": {"dark": True}, "phone": {"width": 390, "height": 844, "phone": True},

@@ -27,6 +27,7 @@ from ..applications import answering
 from ..clients import check_origin
 from ..relay import CERTIFICATE
 from . import forms, session
+from .account import AccountViews
 from .activity import ActivityViews
 from .comparing import ComparisonViews
 from .documents import Documents
@@ -96,6 +97,7 @@ class Page:
         self._forms: dict[str, View] = {}
         for part in (
             SignInViews(authorization, self._sessions),
+            AccountViews(state, authorization, self._sessions),
             SetupViews(self._accounts, state.work, self._sessions),
             OidcViews(authorization, state, self._sessions),
             HomeViews(state),
@@ -184,6 +186,8 @@ class Page:
         body = self._render(shown.template, {**self._common(request, visit), **shown.values})
         if shown.retry:
             headers["Retry-After"] = shown.retry
+        if shown.is_secret:
+            return Response(body, shown.status, {**headers, "Cache-Control": "no-store"}, _HTML)
         tag = f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
         if shown.status == 200:
             headers["ETag"] = tag

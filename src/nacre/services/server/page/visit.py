@@ -32,6 +32,8 @@ class Shown(NamedTuple):
     cookies: tuple[tuple[str, str], ...] = ()
     retry: str = ""
     """After how many seconds to ask again."""
+    is_secret: bool = False
+    """Must nobody keep a copy?"""
 
 
 def sent_to(path: str, *cookies: tuple[str, str]) -> Shown:

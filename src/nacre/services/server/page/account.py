@@ -1,0 +1,168 @@
+"""What people change of their own account: the password, and tokens that stand for them.
+
+Only for who signed in themselves: a token must not make another one that lasts longer or may do more. Who has
+no password here (OpenID Connect, LDAP) needs tokens for `docker login`; theirs end, as nobody tells this
+registry when an account elsewhere does.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from ....stores.accounts.model import Role
+from ....words.errors import NotFound, UsageError
+from ..clients import client_of
+from .location import link
+from .session import COOKIE
+from .visit import Shown, sent_to
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from ....stores.accounts.administration import Administration
+    from ....stores.accounts.model import AccessToken
+    from ....stores.accounts.reading import KnownUser
+    from ..access import Authorization
+    from ..state import RegistryState
+    from .session import Sessions
+    from .visit import Visit
+
+    T = TypeVar("T")
+
+MOST_TOKENS = 100
+_LEAST_PASSWORD, _MOST_PASSWORD = 8, 4096
+_ROLES = ("read", "write", "delete", "admin")
+_DAY = 24 * 3600.0
+_LASTING = {"7": "a week", "30": "30 days", "90": "90 days"}
+_FOR_LONG = {"365": "a year", "0": "until it is removed"}
+"""Only for who has a password here."""
+
+
+class AccountViews:
+    """The handlers of one registry."""
+
+    def __init__(self, state: RegistryState, authorization: Authorization, sessions: Sessions) -> None:
+        self._state, self._authorization, self._sessions = state, authorization, sessions
+        self.views = {"registry/account": self.show}
+        self.forms = {"registry/account": self.change}
+        self._acts = {"password": self._set_password, "add": self._add_token, "remove": self._remove_token}
+
+    async def show(self, visit: Visit) -> Shown:
+        """The forms, and the tokens that there are. Who has not signed in is sent to do so."""
+        if not visit.is_open and not visit.user:
+            return sent_to(link("sign-in", to=link("account")))
+        return await self._shown(visit, _themselves(visit))
+
+    async def _shown(self, visit: Visit, account: KnownUser, why: str = "", secret: str = "") -> Shown:
+        tokens = await self._ask(visit, lambda accounts: _tokens_of(accounts, account.name))
+        values: dict[str, Any] = {
+            "tokens": tokens, "roles": _ROLES, "lasting": _lasting(account), "why": why, "secret": secret,
+            "has_password": bool(account.password), "least": _LEAST_PASSWORD,
+        }  # fmt: skip
+        return Shown("account.html", values, 400 if why else 200, is_secret=bool(secret))
+
+    async def _ask(self, visit: Visit, function: Callable[[Administration], T]) -> T:
+        """In a thread, in the name of who asks."""
+
+        def ask() -> T:
+            with closing(self._state.store.administration(visit.user)) as accounts:
+                return function(accounts)
+
+        return await self._state.work.run(ask)
+
+    async def change(self, visit: Visit) -> Shown:
+        """Do what a form says; what is wrong with it stands on the page."""
+        account, act = _themselves(visit), self._acts.get(visit.fields.get("do", ""))
+        if act is None:
+            raise UsageError("there is no such form")
+        try:
+            return await act(visit, account)
+        except (UsageError, NotFound) as error:
+            return await self._shown(visit, account, error.message)
+
+    async def _set_password(self, visit: Visit, account: KnownUser) -> Shown:
+        fields, address = visit.fields, client_of(visit.request)
+        if not account.password:
+            raise UsageError("you have no password here")
+        new = _new_password(fields.get("new", ""), fields.get("again", ""))
+        found = await self._authorization.authentication.check(
+            account.name, fields.get("current", ""), address
+        )
+        if found is None or found.token:
+            raise UsageError("the current password is wrong")
+        kept = await self._state.work.run(_encoded, new)
+        await self._ask(visit, lambda accounts: accounts.users.change(account.name, password=kept))
+        self._authorization.changed()
+        return sent_to(link("account"), (COOKIE, self._sessions.begin(account._replace(password=kept))))
+
+    async def _add_token(self, visit: Visit, account: KnownUser) -> Shown:
+        fields = visit.fields
+        days = fields.get("days", "")
+        if days not in _lasting(account):
+            raise UsageError("how long is the token to last?")
+        role, namespace = Role.parse(fields.get("role", "")), fields.get("namespace", "").strip() or "*"
+        label = fields.get("label", "").strip()[:255]
+
+        def add(accounts: Administration) -> str:
+            if len(_tokens_of(accounts, account.name)) >= MOST_TOKENS:
+                raise UsageError(f"you have {MOST_TOKENS} tokens already: remove one first")
+            seconds = int(days) * _DAY
+            return accounts.tokens.add(account.name, label, role=role, namespace=namespace, seconds=seconds)[
+                1
+            ]
+
+        secret = await self._ask(visit, add)
+        self._authorization.changed()
+        return await self._shown(visit, account, secret=secret)
+
+    async def _remove_token(self, visit: Visit, account: KnownUser) -> Shown:
+        wanted = visit.fields.get("id", "")
+
+        def remove(accounts: Administration) -> None:
+            own = {str(token.id): token.id for token in _tokens_of(accounts, account.name)}
+            if wanted not in own:
+                raise NotFound("you have no such token")
+            accounts.tokens.remove(own[wanted])
+
+        await self._ask(visit, remove)
+        self._authorization.changed()
+        return sent_to(link("account"))
+
+
+def _themselves(visit: Visit) -> KnownUser:
+    """Who signed in with a password or at an issuer, and not by something that stands for them. Raises
+    NotFound.
+    """
+    identity = visit.identity
+    if identity is None:
+        raise NotFound("this registry has no accounts: everybody may do everything")
+    account = identity.account
+    stands_for = identity.token or identity.scopes is not None or identity.trusts
+    if account is None or account.robot or stands_for:
+        raise NotFound("only who signed in with a password has an account to change")
+    return account
+
+
+def _tokens_of(accounts: Administration, name: str) -> list[AccessToken]:
+    return [token for token in accounts.tokens.list() if token.user == name]
+
+
+def _lasting(account: KnownUser) -> dict[str, str]:
+    return _LASTING | (_FOR_LONG if account.password else {})
+
+
+def _new_password(new: str, again: str) -> str:
+    """Raises UsageError unless it can be one."""
+    if new != again:
+        raise UsageError("the new passwords differ")
+    if not _LEAST_PASSWORD <= len(new) <= _MOST_PASSWORD:
+        raise UsageError(f"a password has at least {_LEAST_PASSWORD} characters")
+    return new
+
+
+def _encoded(password: str) -> str:
+    from ..access.passwords import encoded
+
+    return encoded(password)
