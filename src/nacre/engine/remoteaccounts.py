@@ -9,26 +9,16 @@ from ..grammars.management.records import MOST_ENTRIES
 from ..stores.accounts.model import AccessToken, AuditEntry, Grant, Namespace, RegistryUser, Role, Team, Trust
 from ..words.durations import seconds
 from ..words.errors import UsageError
+from .remoteapi import RemotePart
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Self
 
     from ..grammars.management import records as r
-    from .remoteapi import RegistryApi
 
 
-class RemoteAccounts:
+class RemoteAccounts(RemotePart):
     """What an administrator of that registry may. Raises as `RegistryApi.ask`."""
-
-    def __init__(self, api: RegistryApi) -> None:
-        self._api = api
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        pass
 
     def add_user(self, name: str, password: str = "", *, admin: bool = False, robot: bool = False) -> None:
         """A robot has no password and no namespace of its own."""

@@ -19,6 +19,7 @@ from ..words.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from typing import Self
 
     from ..services.client import Client
     from ..services.client.download import BlobReader
@@ -156,6 +157,19 @@ class RegistryApi:
     def _no_api(self, status: int) -> NacreError:
         what = f"{self.registry} does not offer the management API of registries (status {status})"
         return Unsupported(what)
+
+
+class RemotePart:
+    """A part of what a registry elsewhere is asked for. It may be used with `with`, as one in a folder."""
+
+    def __init__(self, api: RegistryApi) -> None:
+        self._api = api
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        pass
 
 
 def _written(response: Response, path: str) -> tuple[int, str]:

@@ -13,30 +13,20 @@ from ..stores.removed import RemovedEntry
 from ..stores.retention import ExpiredTag
 from ..words.errors import RegistryError
 from .registrycontent import deletable, parse_name, repository_of
+from .remoteapi import RemotePart
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from ..grammars.management import records as r
     from .remoteapi import RegistryApi
 
 _FIRST, _LONGEST = 0.05, 2.0
 
 
-class RemoteContent:
+class RemoteContent(RemotePart):
     """With the methods of `RegistryContent`. Raises as `RegistryApi.ask`.
 
     Rules of retention and webhooks are those of the registry's own configuration.
     """
-
-    def __init__(self, api: RegistryApi) -> None:
-        self._api = api
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        pass
 
     def repositories(self, last: str = "", limit: int = 1000) -> list[str]:
         """Names after `last` in order, at most `limit` and 1000."""

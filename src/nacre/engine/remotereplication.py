@@ -5,29 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..stores.replicationrules import ReplicationFailure, ReplicationState
+from .remoteapi import RemotePart
 from .remotecontent import finished
 from .replication import ReplicationDifference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Self
 
     from ..grammars.management import records as r
     from ..words.replication import ReplicationRule
-    from .remoteapi import RegistryApi
 
 
-class RemoteReplication:
+class RemoteReplication(RemotePart):
     """What an administrator of that registry may. Raises as `RegistryApi.ask`."""
-
-    def __init__(self, api: RegistryApi) -> None:
-        self._api = api
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        pass
 
     def states(self) -> list[ReplicationState]:
         """How far each rule is."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from ...stores.activity import Activity
 from ...stores.catalog import UploadLimits
 from ...stores.garbage import GarbageCollector, Mentions
@@ -15,7 +17,13 @@ from .work import THREADS_AWAY, Work
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from ...stores.accounts.administration import Administration
     from ...stores.registry import RegistryStore
+
+    T = TypeVar("T")
 
 
 class RegistryState:
@@ -40,6 +48,15 @@ class RegistryState:
         self.sessions = UploadSessions(
             self.storage, self.catalog, self.transfers, limits=most, age=limits.upload_age
         )
+
+    async def administer(self, user: str, function: Callable[[Administration], T]) -> T:
+        """What `function` gives of the accounts, in a thread, in the name of `user`. Raises as it does."""
+
+        def ask() -> T:
+            with closing(self.store.administration(user)) as accounts:
+                return function(accounts)
+
+        return await self.work.run(ask)
 
     async def close(self) -> None:
         """Let go of everything, the store too; unfinished uploads can be resumed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -34,12 +33,7 @@ class AccountCalls:
 
     async def ask(self, call: ManagementCall, function: Callable[[Administration], T]) -> T:
         """What `function` gives. Raises what it raises."""
-
-        def ask() -> T:
-            with closing(self.state.store.administration(call.user)) as accounts:
-                return function(accounts)
-
-        return await self.state.work.run(ask)
+        return await self.state.administer(call.user, function)
 
 
 class PeopleCalls(AccountCalls):

@@ -7,7 +7,6 @@ registry when an account elsewhere does.
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from ....stores.accounts.model import Role
@@ -18,9 +17,6 @@ from .session import COOKIE
 from .visit import Shown, sent_to
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import TypeVar
-
     from ....stores.accounts.administration import Administration
     from ....stores.accounts.model import AccessToken
     from ....stores.accounts.reading import KnownUser
@@ -28,8 +24,6 @@ if TYPE_CHECKING:
     from ..state import RegistryState
     from .session import Sessions
     from .visit import Visit
-
-    T = TypeVar("T")
 
 MOST_TOKENS = 100
 _LEAST_PASSWORD, _MOST_PASSWORD = 8, 4096
@@ -56,21 +50,12 @@ class AccountViews:
         return await self._shown(visit, _themselves(visit))
 
     async def _shown(self, visit: Visit, account: KnownUser, why: str = "", secret: str = "") -> Shown:
-        tokens = await self._ask(visit, lambda accounts: _tokens_of(accounts, account.name))
+        tokens = await self._state.administer(visit.user, lambda accounts: _tokens_of(accounts, account.name))
         values: dict[str, Any] = {
             "tokens": tokens, "roles": _ROLES, "lasting": _lasting(account), "why": why, "secret": secret,
             "has_password": bool(account.password), "least": _LEAST_PASSWORD,
         }  # fmt: skip
         return Shown("account.html", values, 400 if why else 200, is_secret=bool(secret))
-
-    async def _ask(self, visit: Visit, function: Callable[[Administration], T]) -> T:
-        """In a thread, in the name of who asks."""
-
-        def ask() -> T:
-            with closing(self._state.store.administration(visit.user)) as accounts:
-                return function(accounts)
-
-        return await self._state.work.run(ask)
 
     async def change(self, visit: Visit) -> Shown:
         """Do what a form says; what is wrong with it stands on the page."""
@@ -93,7 +78,7 @@ class AccountViews:
         if found is None or found.token:
             raise UsageError("the current password is wrong")
         kept = await self._state.work.run(_encoded, new)
-        await self._ask(visit, lambda accounts: accounts.users.change(account.name, password=kept))
+        await self._state.administer(visit.user, lambda a: a.users.change(account.name, password=kept))
         self._authorization.changed()
         return sent_to(link("account"), (COOKIE, self._sessions.begin(account._replace(password=kept))))
 
@@ -113,7 +98,7 @@ class AccountViews:
                 1
             ]
 
-        secret = await self._ask(visit, add)
+        secret = await self._state.administer(visit.user, add)
         self._authorization.changed()
         return await self._shown(visit, account, secret=secret)
 
@@ -126,7 +111,7 @@ class AccountViews:
                 raise NotFound("you have no such token")
             accounts.tokens.remove(own[wanted])
 
-        await self._ask(visit, remove)
+        await self._state.administer(visit.user, remove)
         self._authorization.changed()
         return sent_to(link("account"))
 

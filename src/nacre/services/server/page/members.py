@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from ....stores.accounts.model import Role, covers, namespaces_of
@@ -13,14 +12,9 @@ from .repository import head_of
 from .visit import Shown, sent_to
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import TypeVar
-
     from ....stores.accounts.administration import Administration
     from ..state import RegistryState
     from .visit import Visit
-
-    T = TypeVar("T")
 
 _ROLES = ("read", "write", "delete", "admin")
 
@@ -39,22 +33,13 @@ class MemberViews:
         visit.require(Role.ADMIN)
         return visit.location.repository
 
-    async def _ask(self, visit: Visit, function: Callable[[Administration], T]) -> T:
-        """In a thread, in the name of who asks."""
-
-        def ask() -> T:
-            with closing(self._state.store.administration(visit.user)) as accounts:
-                return function(accounts)
-
-        return await self._state.work.run(ask)
-
     async def show(self, visit: Visit) -> Shown:
         """All grants that cover the repository, the closest first."""
         name = self._check(visit)
         return await self._shown(visit, name, "")
 
     async def _shown(self, visit: Visit, name: str, why: str) -> Shown:
-        values = await self._ask(visit, lambda accounts: _members(accounts, name))
+        values = await self._state.administer(visit.user, lambda accounts: _members(accounts, name))
         head = await head_of(self._state, self._browsing, visit)
         status = 400 if why else 200
         return Shown(
@@ -70,12 +55,14 @@ class MemberViews:
         try:
             if do == "grant":
                 role = Role.parse(fields.get("role", ""))
-                await self._ask(visit, lambda accounts: accounts.rights.grant(name, role, **owner))
+                await self._state.administer(visit.user, lambda a: a.rights.grant(name, role, **owner))
             elif do == "revoke":
-                await self._ask(visit, lambda accounts: accounts.rights.revoke(name, **owner))
+                await self._state.administer(visit.user, lambda a: a.rights.revoke(name, **owner))
             elif do in ("public", "private"):
                 public = do == "public"
-                await self._ask(visit, lambda accounts: accounts.rights.set_namespace(name, public=public))
+                await self._state.administer(
+                    visit.user, lambda accounts: accounts.rights.set_namespace(name, public=public)
+                )
         except NotFound as error:
             return await self._shown(visit, name, error.message)
         return sent_to(link("members", name))
