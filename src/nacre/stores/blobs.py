@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import IO, BinaryIO, Self
 
+    from ..ground.work.syncing import DiskWait
     from .ingest import Ingest
 
 _CHUNK = 1 << 20
@@ -52,6 +53,7 @@ class BlobStore:
         """`Store.open` and `at` make these."""
         self.root, self._database, self.leases = root, database, leases
         self._owner = False
+        self._folders: dict[str, DiskWait] = {}
 
     @classmethod
     def at(cls, root: str) -> Self:
@@ -213,13 +215,33 @@ class BlobStore:
         path = self.path(digest)
         if digest.algorithm != "sha256":
             private_dir(os.path.dirname(path))
-        with self._database.transaction(durable=sync):
-            os.rename(temporary, path)
-            trace("blob:renamed")
-            if sync:
-                sync_path(os.path.dirname(path))
-            self._database.change(_INSERT, (digest, size, boot_id(), int(sync), time.time()))
+        row = (digest, size, boot_id(), int(sync), time.time())
+        if sync and self._owner:
+            self._publish_alone(temporary, path, row)
+        else:
+            with self._database.transaction(durable=sync):
+                os.rename(temporary, path)
+                trace("blob:renamed")
+                if sync:
+                    sync_path(os.path.dirname(path))
+                self._database.change(_INSERT, row)
         trace("blob:published")
+
+    def _publish_alone(self, temporary: str, path: str, row: tuple[object, ...]) -> None:
+        """For a registry, whose catalog decides what is there: the row only notes that the file is on the
+        disk. Nobody waits for another one's sync, and nothing sweeps.
+        """
+        os.rename(temporary, path)
+        trace("blob:renamed")
+        self._wait_for(os.path.dirname(path))
+        with self._database.transaction():
+            self._database.change(_INSERT, row)
+
+    def _wait_for(self, folder: str) -> None:
+        """Until the names in it are on the disk, together with all who wait for that."""
+        from ..ground.work.syncing import DiskWait
+
+        self._folders.setdefault(folder, DiskWait(folder)).wait()
 
     def record(self, found: Iterable[tuple[Digest, int]]) -> None:
         """Take in files that somebody put in their places whole and on the disk. Raises StoreError."""

@@ -82,6 +82,7 @@ class Catalog:
         self._pin_lock = threading.Lock()
         self.is_remote = database.is_remote
         self.read, self.listed, self.now = database.read, database.listed, database.now
+        self.version = database.version
         self.quotas = Quotas(database)
         self._manifests, self._blobs = (AnswerCache(database.version) for _ in range(2))
         self.keeps_removed = True
@@ -172,7 +173,7 @@ class Catalog:
             if not self._pins[digest]:
                 del self._pins[digest]
 
-    def change(self, function: Callable[[CatalogTransaction], T]) -> T:
+    def change(self, function: Callable[[CatalogTransaction], T], *, durable: bool = True) -> T:
         """`function(transaction)` as `CatalogDatabase.change` does it; then content goes that it orphaned."""
         orphans: list[Digest] = []
 
@@ -181,7 +182,7 @@ class Catalog:
             orphans[:] = db.orphans
             return answer
 
-        answer = self._database.change(run)
+        answer = self._database.change(run, durable=durable)
         if orphans:
             with suppress(StoreError, Unavailable):  # the change is made; the next start tidies up
                 self._database.change(lambda db: self._remove_unheld(db, orphans))
@@ -428,7 +429,7 @@ class Catalog:
         db.execute("DELETE FROM repositories WHERE id = ?", (repository,))
         return 0
 
-    # ── uploads ──
+    # ── uploads: a power cut may forget them, their content is not synced either ──
 
     def begin_upload(
         self, upload: str, row: Upload, limits: UploadLimits, busy: AbstractSet[str] = frozenset()
@@ -445,7 +446,7 @@ class Catalog:
             self._contents.end(db, loser)
             return loser
 
-        return self.change(begin)
+        return self.change(begin, durable=False)
 
     def upload(self, upload: str) -> Upload | None:
         """An unfinished upload by its id; None when there is none."""
@@ -454,9 +455,11 @@ class Catalog:
 
     def touch_upload(self, upload: str, received: int) -> bool:
         """The session was used now and has `received` bytes; False when it is gone."""
-        return self.change(
-            lambda db: db.execute(TOUCH_UPLOAD, (db.now(), received, upload)).rowcount > 0
-        )  # fmt: skip
+
+        def touch(db: CatalogTransaction) -> bool:
+            return db.execute(TOUCH_UPLOAD, (db.now(), received, upload)).rowcount > 0
+
+        return self.change(touch, durable=False)
 
     def end_upload(self, upload: str) -> None:
         """Delete the row of an upload. Idempotent."""
@@ -465,7 +468,7 @@ class Catalog:
             self._contents.end(db, upload)
             db.execute(END_UPLOAD, (upload,))
 
-        self.change(end)
+        self.change(end, durable=False)
 
     def idle_uploads(self, seconds: float) -> Sequence[str]:
         """Sessions that nobody used for so long."""

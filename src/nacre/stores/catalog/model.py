@@ -67,11 +67,12 @@ if TYPE_CHECKING:
         def listed(self, sql: str, *values: object) -> list[Any]:
             """What may take long: `read` never waits for it."""
 
-        def change(self, function: Callable[[CatalogTransaction], T]) -> T:
+        def change(self, function: Callable[[CatalogTransaction], T], *, durable: bool = True) -> T:
             """`function(transaction)`, and commit unless it raises.
 
             What it checks must hold when it commits: it locks what it looks at. It may be called again, in
-            a new transaction, where others came between.
+            a new transaction, where others came between. It is on the disk then; unless it is `durable`, a
+            power cut may undo it, a kill never.
             """
 
         def snapshot(self, function: Callable[[CatalogTransaction], T]) -> T:

@@ -110,8 +110,10 @@ class PostgresDatabase:
         """As `read`: each has a connection of its own."""
         return self.read(sql, *values)
 
-    def change(self, function: Callable[[CatalogTransaction], T]) -> T:
-        """`function(transaction)`, again where others came between or the connection was lost before."""
+    def change(self, function: Callable[[CatalogTransaction], T], *, durable: bool = True) -> T:
+        """`function(transaction)`, again where others came between or the connection was lost before. It is
+        always on the disk.
+        """
         for attempt in range(_ATTEMPTS):
             with suppress(_LostConnection, *_AGAIN), _database_errors():
                 return self._attempt(function)
