@@ -44,12 +44,14 @@ class Counter:
         return Job(name, self, every, self.end, pause=0.0, **more)
 
 
-def do(catalog: Catalog, jobs: list[Job], until: Any, owner: str = "") -> list[Exception]:
+def do(
+    catalog: Catalog, jobs: list[Job], until: Any, owner: str = "", *, busy: bool = False
+) -> list[Exception]:  # fmt: skip
     """Until it is so; what was noted."""
     noted: list[Exception] = []
 
     async def main() -> None:
-        made = Jobs(JobLocks(catalog, owner), noted.append)
+        made = Jobs(JobLocks(catalog, owner), noted.append, lambda: busy)
         for job in jobs:
             made.add(job)
         made.begin()
@@ -124,13 +126,18 @@ def test_the_registry_says_who_did_what(serving: RunningServer, api: Any) -> Non
     assert entries[0].digest == image.digest
 
 
-@pytest.mark.parametrize(("took", "pause"), [(0.0, 0.02), (0.001, 0.02), (0.01, 0.09), (5.0, 1.0)])
+@pytest.mark.parametrize(("took", "pause"), [(0.0, 0.02), (0.001, 0.02), (0.01, 0.09), (5.0, 10.0)])
 def test_what_rests_leaves_others_most_of_the_time(took: float, pause: float) -> None:
-    assert Job("rests", Counter(), 1.0, rest=9.0).pause_after(took) == pytest.approx(pause)
+    rests = Job("rests", Counter(), 1.0, rest=9.0)
+    assert rests.pause_after(took) == pytest.approx(pause)
+    assert rests.pause_after(took, busy=True) == pytest.approx(min(10.0, max(0.02, 18 * took)))
     assert Job("does not", Counter(), 1.0).pause_after(took) == 0.02
 
 
-def test_a_step_that_took_long_is_followed_by_rest(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_step_that_took_long_is_followed_by_rest(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, busy: bool
+) -> None:
     pauses: list[float] = []
     sleep = asyncio.sleep
 
@@ -145,5 +152,6 @@ def test_a_step_that_took_long_is_followed_by_rest(catalog: Catalog, monkeypatch
         yield
 
     monkeypatch.setattr(asyncio, "sleep", remembered)
-    do(catalog, [Job("slow", steps, 0.0, pause=0.0, rest=9.0)], lambda jobs: jobs.is_over("slow"), "this")
-    assert max(pauses) >= 9 * 0.003
+    slow = Job("slow", steps, 0.0, pause=0.0, rest=9.0)
+    do(catalog, [slow], lambda jobs: jobs.is_over("slow"), "this", busy=busy)
+    assert max(pauses) >= (18 if busy else 9) * 0.003

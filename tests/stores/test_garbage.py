@@ -187,8 +187,20 @@ def test_more_than_one_window(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None
     assert lab.removed == set(blobs[1:])
 
 
+def test_whoever_pushes_waits_for_a_moment_at_most(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A removal that takes long is done in several transactions."""
+    monkeypatch.setattr("nacre.stores.garbage.LONGEST", 0.0)
+    for number in range(5):
+        lab.blob(f"layer{number}")
+    lab.collect()
+    lab.now += 2 * DAY
+    counts = [gone.blobs for gone in GarbageCollector(lab.catalog, GarbageRules(), lab.mentions).steps()]
+    assert [counts.count(number) for number in (1, 2, 3, 4, 5)] == [1, 1, 1, 1, 1]
+
+
 def test_the_time_is_asked_for_once_in_a_while(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server is asked for it, which costs a round trip, and in a change a second connection."""
+    monkeypatch.setattr("nacre.stores.garbage.LONGEST", 60.0)
     for number in range(30):
         lab.blob(f"layer {number}")
     asked: list[None] = []

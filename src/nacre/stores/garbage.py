@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 
     Key = tuple[str, str]
 
-WINDOW = 1000
-"""Rows that one step looks at."""
+WINDOW = 200
+"""Rows that one step looks at: a few milliseconds."""
 AT_ONCE = 50
-"""Rows that one transaction removes."""
+"""Rows that one transaction removes at most."""
+LONGEST = 0.002
+"""Seconds after which it takes no other row: whoever pushes waits for it."""
 _HOUR = 3600.0
 _MOST_MENTIONS = 20_000
 _ALL = 1 << 62
@@ -58,9 +60,11 @@ _USED = """
     SELECT u.kind, x.repository, x.digest FROM unused u JOIN {table} x USING (repository, digest)
     WHERE u.kind = '{table}' AND (u.repository, u.digest) > (?, ?) AND (u.repository, u.digest) <= (?, ?)
     AND {kept}"""
-_WINDOW_OF = """
-    SELECT repository, digest FROM {table} WHERE (repository, digest) > (?, ?)
-    ORDER BY repository, digest LIMIT ?"""
+_LAST_OF_WINDOW = """
+    SELECT repository, digest FROM (
+        SELECT repository, digest FROM {table} WHERE (repository, digest) > (?, ?)
+        ORDER BY repository, digest LIMIT ?) x
+    ORDER BY repository DESC, digest DESC LIMIT 1"""
 _DUE = """
     SELECT r.name, u.repository, u.digest FROM unused u JOIN repositories r ON r.id = u.repository
     WHERE u.kind = ? AND u.since <= ? ORDER BY u.since LIMIT ?"""
@@ -174,26 +178,28 @@ class GarbageCollector:
         """Of the next rows those that are used again, and those that nothing names."""
         used, unused = (sql.format(table=table, kept=_KEPT[table]) for sql in (_USED, _UNUSED))
         after: tuple[object, ...] = (0, "")
-        while window := self._catalog.listed(_WINDOW_OF.format(table=table), *after, WINDOW):
-            span = (*after, *window[-1])
+        while last := self._catalog.listed(_LAST_OF_WINDOW.format(table=table), *after, WINDOW):
+            span = (*after, *last[0])
             yield self._catalog.listed(used, *span), self._catalog.listed(unused, *span)
-            after = window[-1]
+            after = last[0]
 
     def _due(self, table: str, age: float, limit: int) -> list[tuple[str, int, str]]:
         return self._catalog.listed(_DUE, table, self._catalog.now() - age, limit)
 
     def _note(self, table: str, used: list[tuple[str, int, str]], rows: list[tuple[int, str, int]]) -> None:
-        if rows or used:
-            self._catalog.change(lambda db: _write_down(db, table, used, rows))
+        if rows or used:  # what a power cut takes back is found again
+            self._catalog.change(lambda db: _write_down(db, table, used, rows), durable=False)
 
     def _remove(self, table: str, due: list[tuple[str, int, str]], gone: Garbage) -> Garbage:
-        """In one transaction, in which each is looked at again."""
+        """As many as fit into one short transaction, in which each is looked at again."""
 
         def remove(db: CatalogTransaction) -> Garbage:
             db.lock(*{f"repository {name}" for name, _, _ in due})
-            removed = gone
+            removed, until = gone, time.monotonic() + LONGEST
             for name, repository, digest in due:
                 removed = self._judge(db, table, repository, digest, (name, digest) in allowed, removed)
+                if time.monotonic() > until:
+                    break
             return removed
 
         with self._mentions.condemned([(name, digest) for name, _, digest in due]) as allowed:

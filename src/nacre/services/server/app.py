@@ -104,7 +104,7 @@ class Registry:
         """What applications still have to do when no request runs any more."""
         self._telemetry = outgoing.telemetry
         self._running: set[asyncio.Task[object]] = set()
-        self.jobs = Jobs(self.state.job_locks, self._note)
+        self.jobs = Jobs(self.state.job_locks, self._note, lambda: bool(self._running))
         self.copies = self._pull_through(upstreams)
         jobs = jobs_of(self.state, self.log.said, self.log.noted)
         for job in (*jobs, *(self.copies.jobs(self.log.said) if self.copies else ())):

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 _ASK_AGAIN = 15.0
 """Seconds after which a job that another process does is asked for again at the latest."""
 _RENEW = 20.0
-_LONGEST = 1.0
+_LONGEST = 10.0
+_WHILE_BUSY = 2.0
+"""How much longer a job rests while requests are under way."""
 _LATER = 50
 """Jobs that can be added when the others have begun: a thread each, when it is needed."""
 _END = object()
@@ -42,8 +44,9 @@ class Job(NamedTuple):
     `steps` gives what is to be done, a little at each step, some milliseconds long; `ended` is called on the
     event loop with what the last step gave, if there was any. `every`: seconds from the end of one round to
     the next, 0.0 for one round alone. `due` is asked before, in a thread: it should only read. `pause`: after
-    each step in seconds, and `rest`: so many times as long as the step took, up to a second, which leaves
-    others their share however slow the disk is. `each`: every process does it for itself.
+    each step in seconds, and `rest`: so many times as long as the step took, twice that while requests
+    are under way, up to ten seconds: others keep their share however slow the disk is. `each`: every process
+    does it for itself.
     """
 
     name: str
@@ -55,16 +58,25 @@ class Job(NamedTuple):
     each: bool = False
     rest: float = 0.0
 
-    def pause_after(self, seconds: float) -> float:
+    def pause_after(self, seconds: float, *, busy: bool = False) -> float:
         """In seconds, after a step that took so long."""
-        return max(self.pause, min(self.rest * seconds, _LONGEST))
+        rest = self.rest * (_WHILE_BUSY if busy else 1.0)
+        return max(self.pause, min(rest * seconds, _LONGEST))
+
+
+def _never() -> bool:
+    return False
 
 
 class Jobs:
-    """Does jobs from `begin` to `close`, both on the same event loop. `note` takes what went wrong."""
+    """Does jobs from `begin` to `close`, both on the same event loop. `note` takes what went wrong; `busy`
+    says whether requests are under way.
+    """
 
-    def __init__(self, locks: JobLocks, note: Callable[[Exception], object]) -> None:
-        self._locks, self._note = locks, note
+    def __init__(
+        self, locks: JobLocks, note: Callable[[Exception], object], busy: Callable[[], bool] = _never
+    ) -> None:
+        self._locks, self._note, self._busy = locks, note, busy
         self._jobs: list[Job] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ended = set[asyncio.Task[None]]()
@@ -158,7 +170,7 @@ class Jobs:
         renewed = began = loop.time()
         while (step := await work.run(next, steps, _END)) is not _END:
             last = step
-            await asyncio.sleep(job.pause_after(loop.time() - began))
+            await asyncio.sleep(job.pause_after(loop.time() - began, busy=self._busy()))
             began = loop.time()
             if not job.each and loop.time() - renewed > _RENEW:
                 renewed = loop.time()
