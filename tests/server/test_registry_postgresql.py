@@ -224,9 +224,9 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[str]]:
     def watch(name: str) -> None:
         real = getattr(PostgresDatabase, name)
 
-        def wrapped(self: Any, *values: Any) -> Any:
+        def wrapped(self: Any, *values: Any, **more: Any) -> Any:
             asked.setdefault(threading.get_ident(), []).append(f"{name} {values[0]}")
-            return real(self, *values)
+            return real(self, *values, **more)
 
         monkeypatch.setattr(PostgresDatabase, name, wrapped)
 
