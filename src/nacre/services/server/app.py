@@ -26,6 +26,7 @@ from .blobs import Blobs
 from .bodies import Body, ClientDisconnected
 from .clients import check_namespace
 from .jobs import Jobs
+from .known import KnownAnswers
 from .lists import Lists
 from .logs import ROUTE, Observed, RegistryLog
 from .maintenance import jobs_of
@@ -85,8 +86,8 @@ class Registry:
         self.metrics = RequestMetrics()
         self._handlers = self._table()
         text = self.state.rules.warning
-        self._warning = [(WARNING.lower().encode(), format_warning(text).encode())] if text else []
-        self._match = lru_cache(_PATHS)(match)
+        self.warning = [(WARNING.lower().encode(), format_warning(text).encode())] if text else []
+        self.match = lru_cache(_PATHS)(match)
         self.authorization = Authorization(
             store.accounts,
             self.state.work,
@@ -102,7 +103,7 @@ class Registry:
         """Are no requests wanted any more? Then connections end with the next response."""
         self.at_end: list[Callable[[], Awaitable[object]]] = []
         """What applications still have to do when no request runs any more."""
-        self._telemetry = outgoing.telemetry
+        self.telemetry = outgoing.telemetry
         self._running: set[asyncio.Task[object]] = set()
         self.jobs = Jobs(self.state.job_locks, self._note, lambda: bool(self._running))
         self.copies = self._pull_through(upstreams)
@@ -113,6 +114,8 @@ class Registry:
             self._tell_others(outgoing, self.log.said)
         self.replication = self._replicate(outgoing)
         self._indexing = self._index() if self.state.rules.lazy.indexes else None
+        self.known = KnownAnswers(self) if KnownAnswers.can(self) else None
+        """What needs no event loop, None if everything does."""
 
     def _ask_ldap(self) -> None:
         from .access.signin import LdapSignIn
@@ -181,10 +184,10 @@ class Registry:
         assert task is not None
         self._running.add(task)
         try:
-            if self._telemetry is None:
+            if self.telemetry is None:
                 await self._serve(request, seen)
             else:
-                await self._trace(request, seen, self._telemetry)
+                await self._trace(request, seen, self.telemetry)
         finally:
             self._running.discard(task)
             self._count(request, seen, time.perf_counter() - began)
@@ -227,7 +230,7 @@ class Registry:
         if not path.startswith(BASE) and (found := await self._applications.find(path)):
             request.scope[ROUTE], application = found
             return application
-        route = request.scope[ROUTE] = self._match(path)
+        route = request.scope[ROUTE] = self.match(path)
         handler = self._handler(request, route)
         if self.copies is not None and route is not None and route.name:
             route, handler = await self.copies.meant(request, route, handler)
@@ -236,7 +239,7 @@ class Registry:
         rates = self.state.rates
         more = rates.check(request, route) if rates and route else ()
         response = await handler(request, route or Route(Endpoint.BASE))
-        response.raw_headers.extend((*self._warning, *more))
+        response.raw_headers.extend((*self.warning, *more))
         return response
 
     def _handler(self, request: Request, route: Route | None) -> Handler:
@@ -285,8 +288,8 @@ class Registry:
         for end in self.at_end:
             await end()
         await self.state.close()
-        if self._telemetry:
-            await asyncio.to_thread(self._telemetry.close)
+        if self.telemetry:
+            await asyncio.to_thread(self.telemetry.close)
 
 
 def _measured(request: Request, seen: Observed) -> tuple[str, int, int]:

@@ -46,7 +46,7 @@ class Blobs:
         size = found.size
         head = request.method == "HEAD"
         if (head or size <= EACH) and is_plain(request):
-            return Ready((*_OCTETS, *named(digest)), size, b"" if head else await self._small(digest))
+            return whole_blob(digest, size, b"" if head else await self._small(digest))
         headers = {"Content-Type": OCTETS, CONTENT_DIGEST: str(digest), "ETag": etag(digest)}
         headers["Accept-Ranges"] = "bytes"
         conditions = conditions_of(request)
@@ -233,6 +233,11 @@ class Blobs:
             await self._state.sessions.cancel(session)
         except RegistryError:
             return
+
+
+def whole_blob(digest: Digest, size: int, body: bytes) -> Ready:
+    """The answer to GET, or with an empty `body` to HEAD."""
+    return Ready((*_OCTETS, *named(digest)), size, body)
 
 
 def _damaged(digest: Digest) -> RegistryError:

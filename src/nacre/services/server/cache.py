@@ -28,6 +28,10 @@ class ContentCache:
         """Bytes that are kept."""
         return self._size
 
+    def known(self, digest: Digest) -> bytes | None:
+        """What is kept of that content, if it is; from any thread."""
+        return self._kept.get(digest)
+
     async def read(self, digest: Digest) -> bytes:
         """Content of at most 4 MiB, verified. Raises NotFound, and DigestMismatch when it is damaged."""
         data = self._kept.get(digest)

@@ -3,7 +3,7 @@
 Granian's own command forks workers and prints what it likes; a registry needs one process (sessions
 and pins live in its memory), port 0 and a notice when it listens. Its embedded server runs on our loop
 but binds by itself and never says on which port, so the listening socket is made here and handed to it
-(`_init_shared_socket`, the one private name used; granian's versions are pinned for it). A socket made
+(`_init_shared_socket`, a private name; granian's versions are pinned for it). A socket made
 here also keeps two registries off one port, which granian's SO_REUSEPORT would let share it.
 """
 
@@ -30,6 +30,7 @@ from ...words.errors import Conflict, Unsupported, UsageError
 from ...words.rules import StopRules
 from .app import Registry
 from .connections import ConnectionLimits, Connections
+from .handover import spawning
 from .tls import OLDEST, TlsFiles
 
 if TYPE_CHECKING:
@@ -149,14 +150,15 @@ class _HttpServer:
         tls = held.enter_context(self._tls.opened()) if self._tls and not self._relay else None
         listening = self._relay.inside if self._relay else self._listening
         self._newest = server = _Granian(self._app, listening, self._connections, tls)
-        self._serving[server] = asyncio.create_task(self._serve(server, held))
+        spawn = spawning(self._app, None if self._relay else self._registry.known)
+        self._serving[server] = asyncio.create_task(self._serve(server, held, spawn))
         for each in before:
             each.stop()  # type: ignore[no-untyped-call]
 
-    async def _serve(self, server: _Granian, held: ExitStack) -> None:
+    async def _serve(self, server: _Granian, held: ExitStack, spawn: Any) -> None:
         try:
             with held:
-                await server.serve()
+                await server.serve(spawn)
         finally:
             del self._serving[server]
             if server is self._newest:

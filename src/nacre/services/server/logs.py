@@ -13,7 +13,7 @@ import os
 import re
 import time
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ...words.oci import encode_json
 from .access.identity import identity_of
@@ -26,9 +26,25 @@ if TYPE_CHECKING:
 
     Line = Callable[[str], object]
 
+    class Answered(Protocol):
+        """What was sent for a request: `size` in bytes, if it is known."""
+
+        @property
+        def id(self) -> bytes: ...  # noqa: D102
+
+        @property
+        def status(self) -> int: ...  # noqa: D102
+
+        @property
+        def size(self) -> int: ...  # noqa: D102
+
+        @property
+        def is_sized(self) -> bool: ...  # noqa: D102
+
+
 ROUTE = "nacre.route"
 """In the scope of a request: the Route, or the path of an application; nothing where there is none."""
-_ID = b"x-request-id"
+ID = b"x-request-id"
 _SANE = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
 _LINE = 2000
 
@@ -47,7 +63,7 @@ class Observed:
             for name, value in message["headers"]:
                 if name == b"content-length":
                     self.size, self.is_sized = int(value), True
-            more = ((_ID, self.id), (b"connection", b"close")) if self._last else ((_ID, self.id),)
+            more = ((ID, self.id), (b"connection", b"close")) if self._last else ((ID, self.id),)
             message = {**message, "headers": [*message["headers"], *more]}
         await self._send(message)
 
@@ -63,10 +79,19 @@ class RegistryLog:
 
     def id_of(self, scope: Scope) -> bytes:
         """The id of a request: its own, or a new one."""
-        for name, value in scope["headers"]:
-            if name == _ID and _SANE.fullmatch(value):
-                return bytes(value)
+        given = (value for name, value in scope["headers"] if name == ID and _SANE.fullmatch(value))
+        return self.id(next(given, None))
+
+    def id(self, given: bytes | None) -> bytes:
+        """What a client has given, if it is sane, or a new one. From any thread."""
+        if given is not None and _SANE.fullmatch(given):
+            return given
         return b"%s%08x" % (self._process, next(self._numbers))
+
+    @property
+    def wants_requests(self) -> bool:
+        """Is there a line for each request?"""
+        return self._requests is not None
 
     def failed(self, text: str) -> None:
         """Something that the operator should see to."""
@@ -81,8 +106,8 @@ class RegistryLog:
         if self._requests:
             self._requests(self._encoded("info", text) if self._json else printable(text))
 
-    def request(self, request: Request, seen: Observed, seconds: float) -> None:
-        """A request is over."""
+    def request(self, request: Request, seen: Answered, seconds: float) -> None:
+        """A request is over. From any thread."""
         if self._requests:
             line = self._fields(request, seen, seconds) if self._json else _text(request, seen, seconds)
             self._requests(line)
@@ -92,7 +117,7 @@ class RegistryLog:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}Z"
         return encode_json({"time": stamp, "level": level, "message": message, **fields}).decode()
 
-    def _fields(self, request: Request, seen: Observed, seconds: float) -> str:
+    def _fields(self, request: Request, seen: Answered, seconds: float) -> str:
         level = "error" if seen.status >= 500 else "info"
         return self._encoded(
             level, "request", id=seen.id.decode(), client=_client(request), method=request.method[:20],
@@ -109,7 +134,7 @@ def _who(request: Request) -> dict[str, object]:
     return ({"user": user} if user else {}) | ({"repository": name} if name else {})
 
 
-def _text(request: Request, seen: Observed, seconds: float) -> str:
+def _text(request: Request, seen: Answered, seconds: float) -> str:
     status, size = seen.status or "lost", seen.size if seen.is_sized else "-"
     line = f'{_client(request)} "{request.method} {_target(request)}" {status} {size} {seconds * 1000:.1f}ms'
     user = _who(request).get("user", "")

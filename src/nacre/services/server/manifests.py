@@ -57,14 +57,13 @@ class Manifests:
     async def get(self, request: Request, route: Route) -> Response:
         """Answer GET and HEAD of a manifest."""
         stored = await self._find(route)
-        if stored.media_type in INDEX_TYPES and not route.by_digest and not _takes_index(request):
+        if stored.media_type in INDEX_TYPES and not route.by_digest and not takes_index(_accept(request)):
             stored = await self._image(route.name, stored, request)
         if self._state.journal.wants_pulls and request.method == "GET":
             self._state.journal.pull(author_of(request), route.name, route.reference, stored.digest)
         if is_plain(request):
             data = await self._data(stored.digest)
-            head = ((b"content-type", stored.media_type.encode("latin-1", "replace")), *named(stored.digest))
-            return Ready(head, stored.size, b"" if request.method == "HEAD" else data)
+            return whole_manifest(stored, b"" if request.method == "HEAD" else data)
         headers = {CONTENT_DIGEST: str(stored.digest), "ETag": etag(stored.digest)}
         conditions = conditions_of(request)
         conditions.check_match(stored.digest)
@@ -89,7 +88,7 @@ class Manifests:
         data = await self._data(stored.digest)
         document = await self._state.work.run(parse_document, data, stored.media_type)
         for entry in document.manifests if isinstance(document, Index) else ():
-            if entry.platform == _USUAL and entry.media_type in _accepted(request):
+            if entry.platform == _USUAL and entry.media_type in _accepted(_accept(request)):
                 return await self._state.work.ask(self._state.catalog.manifest, name, entry.digest) or stored
         return stored
 
@@ -175,14 +174,25 @@ def _tags(request: Request, route: Route) -> list[str]:
     return wanted
 
 
-def _accepted(request: Request) -> set[str]:
-    """The media types of `Accept`, without their parameters."""
-    fields = ",".join(request.headers.getlist("accept")).lower().split(",")
+def whole_manifest(stored: Stored, body: bytes) -> Ready:
+    """The answer to GET, or with an empty `body` to HEAD."""
+    head = ((b"content-type", stored.media_type.encode("latin-1", "replace")), *named(stored.digest))
+    return Ready(head, stored.size, body)
+
+
+def _accept(request: Request) -> list[str]:
+    return request.headers.getlist("accept")
+
+
+def _accepted(lines: list[str]) -> set[str]:
+    """The media types of the lines of `Accept`, without their parameters."""
+    fields = ",".join(lines).lower().split(",")
     return {field.partition(";")[0].strip() for field in fields} - {""}
 
 
-def _takes_index(request: Request) -> bool:
-    accepted = _accepted(request)
+def takes_index(lines: list[str]) -> bool:
+    """Does a client with these lines of `Accept` take an index?"""
+    accepted = _accepted(lines)
     return not accepted or not accepted.isdisjoint((*INDEX_TYPES, "*/*", "application/*"))
 
 

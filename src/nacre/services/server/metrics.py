@@ -1,7 +1,8 @@
-"""Counters of requests: a few additions for each, in the event loop."""
+"""Counters of requests: a few additions for each."""
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ class RequestMetrics:
 
     def __init__(self) -> None:
         self._counts: dict[Labels, RequestCount] = {}
+        self._lock = threading.Lock()
 
     @property
     def counts(self) -> Mapping[Labels, RequestCount]:
@@ -35,7 +37,11 @@ class RequestMetrics:
         return self._counts
 
     def add(self, labels: Labels, seconds: float, received: int, sent: int) -> None:
-        """A request is over. Status 0: the client had gone."""
+        """A request is over. Status 0: the client had gone. From any thread."""
+        with self._lock:
+            self._add(labels, seconds, received, sent)
+
+    def _add(self, labels: Labels, seconds: float, received: int, sent: int) -> None:
         found = self._counts.get(labels)
         if found is None:
             method, route, status = labels
