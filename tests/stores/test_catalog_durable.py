@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,19 +96,21 @@ def test_after_a_failure_of_the_disk_nothing_is_taken(catalog: Catalog, disk: Di
     assert disk.syncs == 1
 
 
-def test_a_long_question_keeps_nobody_waiting(tmp_path: Path) -> None:
+def test_a_long_question_keeps_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, answered, connect = threading.Event(), threading.Event(), sqlite3.connect
+
+    def slow(path: str, factory: Any, **more: Any) -> sqlite3.Connection:
+        class Slow(factory):  # type: ignore[misc]
+            def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+                if sql == "SELECT 1":
+                    asked.set()
+                    assert answered.wait(PATIENCE)
+                return super().execute(sql, *values)
+
+        return connect(path, factory=Slow, **more)
+
+    monkeypatch.setattr("nacre.stores.catalog.sqlite.sqlite3.connect", slow)
     with closing(SqliteDatabase(str(tmp_path / "registry.db"))) as database:
-        asked = threading.Event()
-        answered = threading.Event()
-
-        class Slow(sqlite3.Connection):
-            def execute(self, *words: object) -> sqlite3.Cursor:
-                asked.set()
-                assert answered.wait(PATIENCE)
-                return super().execute(*words)  # type: ignore[arg-type]
-
-        slow = sqlite3.connect(tmp_path / "registry.db", check_same_thread=False, factory=Slow)
-        database._put_back(slow)  # type: ignore[arg-type]
         thread = threading.Thread(target=database.listed, args=("SELECT 1",))
         thread.start()
         assert asked.wait(PATIENCE)
@@ -136,8 +139,8 @@ def test_many_at_once(tmp_path: Path) -> None:
 
 
 def test_the_log_is_moved_beside_the_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nacre.stores.catalog.checkpoints._ROWS", 20)
-    monkeypatch.setattr("nacre.stores.catalog.checkpoints._LONG", 1)
+    monkeypatch.setattr("nacre.stores.catalog.checkpoints.ROWS", 20)
+    monkeypatch.setattr("nacre.stores.catalog.checkpoints.LONG", 1)
     path = tmp_path / "registry.db"
     with closing(SqliteDatabase(str(path))) as database:
         before, deadline = path.read_bytes(), time.monotonic() + PATIENCE

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_ROWS = 300
+ROWS = 300
 """Changed rows after which the log is moved: some four MiB of it."""
-_LONG = 4000
+LONG = 4000
 """Pages after which nobody may write until the rest is moved, too."""
 _PASSIVE = "PRAGMA wal_checkpoint(PASSIVE)"
 
@@ -33,7 +33,7 @@ class Checkpoints:
     def count(self, rows: int) -> None:
         """So many rows were changed, by whoever may write now."""
         self._rows += rows
-        if self._rows >= _ROWS and self._running.acquire(blocking=False):
+        if self._rows >= ROWS and self._running.acquire(blocking=False):
             self._rows = 0
             try:
                 threading.Thread(target=self._run, name="nacre-checkpoint", daemon=True).start()
@@ -51,7 +51,7 @@ class Checkpoints:
         if self._db is None:
             self._db = self._connect()
         _, pages, moved = self._db.execute(_PASSIVE).fetchone()
-        if pages >= _LONG and moved < pages:  # SQLite begins the log anew only when nothing is left in it
+        if pages >= LONG and moved < pages:  # SQLite begins the log anew only when nothing is left in it
             with self._writing:
                 self._db.execute(_PASSIVE).fetchone()
 
