@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Line = Callable[[str], object]
 
-    class Answered(Protocol):
+    class ResponseInfo(Protocol):
         """What was sent for a request: `size` in bytes, if it is known."""
 
         @property
@@ -106,7 +106,7 @@ class RegistryLog:
         if self._requests:
             self._requests(self._encoded("info", text) if self._json else printable(text))
 
-    def request(self, request: Request, seen: Answered, seconds: float) -> None:
+    def request(self, request: Request, seen: ResponseInfo, seconds: float) -> None:
         """A request is over. From any thread."""
         if self._requests:
             line = self._fields(request, seen, seconds) if self._json else _text(request, seen, seconds)
@@ -117,7 +117,7 @@ class RegistryLog:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}Z"
         return encode_json({"time": stamp, "level": level, "message": message, **fields}).decode()
 
-    def _fields(self, request: Request, seen: Answered, seconds: float) -> str:
+    def _fields(self, request: Request, seen: ResponseInfo, seconds: float) -> str:
         level = "error" if seen.status >= 500 else "info"
         return self._encoded(
             level, "request", id=seen.id.decode(), client=_client(request), method=request.method[:20],
@@ -134,7 +134,7 @@ def _who(request: Request) -> dict[str, object]:
     return ({"user": user} if user else {}) | ({"repository": name} if name else {})
 
 
-def _text(request: Request, seen: Answered, seconds: float) -> str:
+def _text(request: Request, seen: ResponseInfo, seconds: float) -> str:
     status, size = seen.status or "lost", seen.size if seen.is_sized else "-"
     line = f'{_client(request)} "{request.method} {_target(request)}" {status} {size} {seconds * 1000:.1f}ms'
     user = _who(request).get("user", "")
