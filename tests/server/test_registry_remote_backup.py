@@ -208,6 +208,9 @@ def test_by_command(nacre: Any, elsewhere: Elsewhere, tmp_path: Path) -> None:
     done = nacre("registry", "backup", "saved", "--url", url)
     assert done.lines[0].startswith("Backed up 1 repositories, 1 manifests, 2 blobs, ")
     assert nacre("registry", "restore", "saved", "--root", "new").lines[-1] == "No problems found"
+    told = nacre("registry", "audit", "--url", url, "--action", "backup").lines
+    assert len(told) == 2
+    assert told[1].split()[-3:] == ["alice", "backup", "127.0.0.1"]
     nacre.env[variable] = f"bob:{PASSWORD}"
     refused = nacre("registry", "backup", "other", "--url", url, check=False)
     assert refused.code == 1

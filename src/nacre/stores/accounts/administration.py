@@ -86,6 +86,11 @@ class Administration:
                 connection.execute(insert(AUDIT).values(**entry))
                 _count(connection)
 
+    def note(self, action: str, subject: str = "") -> None:
+        """Write into the audit log what changes nothing, and yet somebody will want to know."""
+        with self._change(action, subject):
+            pass
+
     def audit(self, limit: int = 100, query: ActivityQuery = _ANY) -> list[AuditEntry]:
         """The newest changes of accounts, the last first; they belong to no repository."""
         return [entry for _, entry in self.audited(0, limit, query)]

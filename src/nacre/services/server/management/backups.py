@@ -42,13 +42,16 @@ class BackupCalls:
         self.handlers: dict[str, Handler] = {"getBackupNames": self.names, "getBackupContent": self.content}
 
     async def names(self, call: ManagementCall) -> object:
-        """Its names as a SQLite file, made for this request. Raises Conflict while another one is made."""
+        """Its names as a SQLite file, made for this request, which the audit log tells. Raises Conflict while
+        another one is made.
+        """
         if call.request.method == "HEAD":
             return answer(200, None, b"", SQLITE)
         if self._busy:
             raise Conflict("the names of this registry are just being copied for another backup")
         self._busy = True
         try:
+            await self._state.administer(call.user, lambda a: a.note("backup", call.author.client))
             path, size, checksum = await self._state.transfers.run(self._take_names)
         finally:
             self._busy = False
