@@ -105,6 +105,20 @@ def test_its_id_and_its_line(api: Any, known: Counter[str], lines: list[str], se
     assert counts.sent == 7 * counts.count == 7 * len([line for line in lines if "GET" in line])
 
 
+def test_what_is_not_there(api: Any, known: Counter[str], lines: list[str]) -> None:
+    """A push begins with that question; it is asked again when it was pushed."""
+    digest = Digest.of(b"content")
+    path, deadline = f"app/blobs/{digest}", time.monotonic() + PATIENCE
+    usual = api("HEAD", f"{path}?x=1")
+    while not known["HEAD"]:
+        found = api("HEAD", path)
+        assert time.monotonic() < deadline
+    assert (found.status, told(found)) == (404, told(usual))
+    assert re.search(rf'"HEAD /v2/{path}" 404 {found.headers["Content-Length"]} ', lines[-1])
+    api.push_blob("app", b"content")
+    assert api("HEAD", path).status == 200
+
+
 @pytest.mark.parametrize("given", [{"Range": "bytes=0-1"}, {"If_None_Match": "*"}])
 def test_who_wants_less_gets_less(api: Any, known: Counter[str], given: dict[str, str]) -> None:
     digest = api.push_blob("app", b"content")

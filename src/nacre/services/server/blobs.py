@@ -92,7 +92,7 @@ class Blobs:
         """
         size = await self._state.work.ask(self._state.catalog.blob, name, digest)
         if size is None or not self._state.mentions.tell(name, digest):
-            raise refusal(Code.BLOB_UNKNOWN, f"no blob {digest} in {name}")
+            raise no_blob(name, digest)
         storage = self._state.storage
         found = await self._state.work.ask(storage.locate, digest, size)
         if found is None and not storage.is_shared:
@@ -120,7 +120,7 @@ class Blobs:
             return mounted
         whole = parse_digest(query["digest"]) if "digest" in query else None
         algorithm = whole.algorithm if whole else _algorithm(query.get("digest-algorithm", "sha256"))
-        await self._state.work.run(self._state.store.check_room)
+        self._state.store.check_room()
         upload = Upload(route.name, owner_of(request), algorithm)
         session = await self._state.sessions.begin(upload)
         if whole is None:
@@ -233,6 +233,11 @@ class Blobs:
             await self._state.sessions.cancel(session)
         except RegistryError:
             return
+
+
+def no_blob(name: str, digest: Digest) -> RegistryError:
+    """What says that it is not there."""
+    return refusal(Code.BLOB_UNKNOWN, f"no blob {digest} in {name}")
 
 
 def whole_blob(digest: Digest, size: int, body: bytes) -> Ready:

@@ -21,16 +21,17 @@ from ...words.errors import NacreError
 from ...words.oci import INDEX_TYPES
 from .access.authorization import role_for
 from .access.identity import keep
-from .answers import SPECIAL
-from .blobs import whole_blob
+from .answers import SPECIAL, failure
+from .blobs import no_blob, whole_blob
 from .cache import EACH
 from .logs import ID, ROUTE
 from .manifests import takes_index, whole_manifest
 
 if TYPE_CHECKING:
+    from starlette.responses import Response
+
     from ...grammars.wire.routes import Route
     from .access.identity import Identity
-    from .answers import Ready
     from .app import Registry
 
     Header = tuple[bytes, bytes]
@@ -44,6 +45,7 @@ _MOST = 256
 class KnownAnswer(NamedTuple):
     """What is sent, and what is noted about it."""
 
+    status: int
     headers: list[Header]
     body: dict[str, Any]
     sent: int
@@ -91,7 +93,8 @@ class KnownAnswers:
         if found is None:
             return False
         id = self._registry.log.id(headers.get(ID))
-        send({"type": "http.response.start", "status": 200, "headers": [*found.headers, (ID, id)]})
+        head = [*found.headers, (ID, id)]
+        send({"type": "http.response.start", "status": found.status, "headers": head})
         send(found.body)
         self._note(scope, found, id, time.perf_counter() - began)
         return True
@@ -128,19 +131,23 @@ class KnownAnswers:
             return None
         headers = [*answer.raw_headers, *self._registry.warning]
         body = {"type": "http.response.body", "body": answer.body}
-        return KnownAnswer(headers, body, len(answer.body), answer.size, route, identity)
+        size = int(answer.headers["content-length"])
+        sent = 0 if head else len(answer.body)
+        return KnownAnswer(answer.status_code, headers, body, sent, size, route, identity)
 
-    def _blob(self, route: Route, head: bool) -> Ready | None:
+    def _blob(self, route: Route, head: bool) -> Response | None:
         digest, state = route.digest, self._state
         size = state.catalog.blob(route.name, digest)
-        if size is None or not state.mentions.tell(route.name, digest):
+        if size is None:
+            return failure(no_blob(route.name, digest)) if head else None
+        if not state.mentions.tell(route.name, digest):
             return None
         if state.storage.locate(digest, size) is None:
             return None
         data = b"" if head else state.cache.known(digest) if size <= EACH else None
         return None if data is None else whole_blob(digest, size, data)
 
-    def _manifest(self, route: Route, head: bool, accept: bytes) -> Ready | None:
+    def _manifest(self, route: Route, head: bool, accept: bytes) -> Response | None:
         state = self._state
         stored = state.catalog.manifest(route.name, route.reference)
         if stored is None or (state.journal.wants_pulls and not head):
@@ -155,13 +162,14 @@ class KnownAnswers:
 
     def _note(self, scope: Any, found: KnownAnswer, id: bytes, seconds: float) -> None:
         registry = self._registry
-        registry.metrics.add((scope["method"], found.route.endpoint.value, 200), seconds, 0, found.sent)
+        labels = scope["method"], found.route.endpoint.value, found.status
+        registry.metrics.add(labels, seconds, 0, found.sent)
         if registry.log.wants_requests:
             request = Request(scope)
             scope[ROUTE] = found.route
             if found.identity:
                 keep(request, found.identity)
-            registry.log.request(request, _Sent(id, found.size), seconds)
+            registry.log.request(request, _Sent(id, found.size, found.status), seconds)
 
 
 class _Sent(NamedTuple):
@@ -169,5 +177,5 @@ class _Sent(NamedTuple):
 
     id: bytes
     size: int
-    status: int = 200
+    status: int
     is_sized: bool = True

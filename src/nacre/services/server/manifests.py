@@ -28,7 +28,7 @@ from .bodies import Body
 from .documents import read
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -104,13 +104,13 @@ class Manifests:
         expected = route.digest if route.by_digest else None
         data = await Body.of(request).read(MAX_DOCUMENT)
         given = request.headers.get("content-type", "")
-        pushed = await self._state.work.run(_understand, data, given, expected)
         guard = WriteConditions(
             route.reference, conditions_of(request), immutable_of(request, route.name, tags),
             self._state.rules.sparse,
         )  # fmt: skip
-        author = author_of(request)
-        absent = await self._state.transfers.run(self._put, route.name, pushed, data, tags, guard, author)
+        understood = partial(_understand, data, given, expected)
+        push = partial(self._put, route.name, understood, data, tags, guard, author_of(request))
+        pushed, absent = await self._state.transfers.run(push)
         headers = {"Location": routes.manifest(route.name, pushed.digest), CONTENT_DIGEST: str(pushed.digest)}
         headers |= {OCI_SUBJECT: pushed.document.subject} if pushed.document.subject else {}
         headers |= {OCI_TAG: ", ".join(tags)} if tags and route.by_digest else {}
@@ -118,18 +118,19 @@ class Manifests:
         return answer(201, headers)
 
     def _put(
-        self, name: str, pushed: _Pushed, data: bytes, tags: Sequence[str], guard: WriteConditions,
-        author: Author,
-    ) -> int:  # fmt: skip
-        """Store it; gives the number of its parts that are absent."""
-        digest, document = pushed
+        self, name: str, understood: Callable[[], _Pushed], data: bytes, tags: Sequence[str],
+        guard: WriteConditions, author: Author,
+    ) -> tuple[_Pushed, int]:  # fmt: skip
+        """Store it; gives what it is, and the number of its parts that are absent."""
+        pushed = digest, document = understood()
         self._state.store.check_room()
         catalog = self._state.catalog
         with self._state.storage.adding(digest):
             catalog.check_parts(name, document, sparse=guard.sparse)
             placed = self._state.storage.add(data, digest)
             try:
-                return catalog.put_manifest(name, placed, document, tags, guard, author)
+                absent = catalog.put_manifest(name, placed, document, tags, guard, author)
+                return pushed, absent
             except BaseException:
                 self._state.storage.drop(placed)
                 raise

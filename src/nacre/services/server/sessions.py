@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ...grammars.wire.errors import Code, refusal
@@ -20,6 +21,8 @@ from ...ground.files import trace
 from ...words.errors import Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ...stores.catalog import Catalog, Upload, UploadLimits
     from ...stores.storage import Storage, UploadWriter
     from ...words.digest import Digest
@@ -36,6 +39,8 @@ class UploadSession:
         self.id, self.name, self.received, self.algorithm = upload, name, received, algorithm
         self.state = UploadState.OPEN
         self.writer: UploadWriter | None = None
+        self.opened: Callable[[], UploadWriter] | None = None
+        """What gives the writer, once a request may write."""
 
     def on(self, event: Event) -> None:
         """Go to the next state, or refuse the request."""
@@ -43,9 +48,15 @@ class UploadSession:
 
     def write(self, data: bytearray) -> None:
         """Take the next bytes (in a thread)."""
-        assert self.writer is not None
-        self.writer.write(memoryview(data))
+        self.begun().write(memoryview(data))
         self.received += len(data)
+
+    def begun(self) -> UploadWriter:
+        """The writer, which the first bytes bring about (in a thread)."""
+        if self.writer is None:
+            assert self.opened is not None
+            self.writer = self.opened()
+        return self.writer
 
 
 class UploadSessions:
@@ -92,22 +103,32 @@ class UploadSessions:
         """Make the session ready for `write`. Its `received` is exact from here on."""
         self._live[session.id] = self._live.pop(session.id, session)
         if session.writer is None:
-            session.writer = await self._work.run(self._storage.upload, session.id, session.algorithm)
+            session.opened = partial(self._storage.upload, session.id, session.algorithm)
             await self._close_surplus()
-        else:
+            if not session.received and not self._storage.is_shared:
+                return  # the thread that takes the first bytes opens it
+            await self._work.run(session.begun)
+        elif self._storage.is_shared:
             await self._work.run(session.writer.resume)
+        assert session.writer is not None
         session.received = session.writer.offset
 
     async def rest(self, session: UploadSession, event: Event) -> None:
         """A request that wrote is over, well or not; what came is kept. Raises RegistryError, Unavailable."""
         try:
-            if session.writer:
-                await self._work.run(session.writer.rest)
+            is_there = await self._work.run(self._rest, session)
         finally:
             session.received = session.writer.offset if session.writer else session.received
             session.on(event)
-        if not await self._work.run(self._catalog.touch_upload, session.id, session.received):
+        if not is_there:
             await self._end_idle(session.id)
+
+    def _rest(self, session: UploadSession) -> bool:
+        """Is the upload still there?"""
+        if session.writer:
+            session.writer.rest()
+        received = session.writer.offset if session.writer else session.received
+        return self._catalog.touch_upload(session.id, received)
 
     async def commit(self, session: UploadSession, digest: Digest) -> None:
         """The upload, which is open, is whole: verify it, and make it a blob of its repository.
@@ -128,10 +149,10 @@ class UploadSessions:
         self._live.pop(session.id, None)
 
     def _commit(self, session: UploadSession, digest: Digest) -> None:
-        assert session.writer is not None
+        writer = session.begun()
         with self._storage.adding(digest):
-            placed = session.writer.commit(digest)
-            session.writer.close()
+            placed = writer.commit(digest)
+            writer.close()
             session.writer = None  # what comes later begins with what the storage has
             trace("upload:placed")
             try:
