@@ -16,6 +16,7 @@ import resource
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, NoReturn
 
@@ -68,7 +69,9 @@ def _seconds(process: int) -> Iterator[float]:
 def begin(words: Sequence[str], env: Mapping[str, str], folder: str, output: int) -> tuple[int, int]:
     """Start a command below a process that adopts: the process, and what `ended` reads of it."""
     report, theirs = os.pipe()
-    pid = os.fork()
+    with warnings.catch_warnings():  # servers of a scenario have threads, whose locks are not needed there
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
     if not pid:
         _adopter(words, env, folder, output, theirs)
     os.close(theirs)

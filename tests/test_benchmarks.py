@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -48,6 +49,17 @@ def test_what_left_its_tree_counts_with_the_command(stays: bool, tmp_path: Path)
     assert sample.cpu >= BURN - 0.02  # what is still there is counted in ticks
     assert sample.wall >= BURN
     assert sample.peak > 1 << 20
+
+
+def test_a_command_runs_beside_threads_of_a_scenario() -> None:
+    ended = threading.Event()
+    beside = threading.Thread(target=ended.wait)
+    beside.start()
+    try:
+        assert ran("pass").samples[0].cpu > 0
+    finally:
+        ended.set()
+        beside.join()
 
 
 def test_a_command_that_fails_is_skipped_with_what_it_said() -> None:
