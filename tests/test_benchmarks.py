@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -81,7 +83,10 @@ print("served", flush=True)
 signal.pause()
 """
     words = [sys.executable, "-I", "-S", adopter.__file__, sys.executable, "-I", "-S", "-c", script]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as daemon:
+    with (
+        subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as daemon,
+        ending(daemon),
+    ):
         assert daemon.stdin
         assert daemon.stdout
         before = adopter.cpu_of(daemon.pid)
@@ -91,6 +96,15 @@ signal.pause()
         _until(lambda: adopter.cpu_of(daemon.pid) - before >= BURN - 0.03)
         daemon.send_signal(signal.SIGTERM)
         assert daemon.wait() == 128 + signal.SIGTERM
+
+
+@contextmanager
+def ending(daemon: subprocess.Popen[str]) -> Iterator[None]:
+    """It ends, whatever the test finds."""
+    try:
+        yield
+    finally:
+        daemon.terminate()
 
 
 def _until(holds: object) -> None:
