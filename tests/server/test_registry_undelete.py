@@ -98,8 +98,8 @@ def test_what_cannot_be(command: Any, api: Any) -> None:
         (("undelete", "app@sha256:x"), "sha256:x"),
         (("purge", "app"), "nacre: nothing is left of the repository app\n"),
         (("repo", "rm", "none"), "no repository none"),
-        (("repo", "rm", "app:1"), "invalid name 'app:1': expected REPOSITORY"),
-        (("repo", "rm", f"app@{image.digest}"), "expected REPOSITORY"),
+        (("repo", "rm", "app:2"), "no tag 2 in app"),
+        (("repo", "rm", f"app@sha256:{'0' * 64}"), f"no manifest sha256:{'0' * 64} in app"),
     ):
         done = command(*words, check=False)
         assert done.code == 1

@@ -101,7 +101,7 @@ def test_a_deleted_tag(lab: Lab) -> None:
     assert lab.named("1") == image
     assert lab.removed.page() == []
     done = Activity(lab.catalog).page(limit=1)[0]
-    assert done[2:] == ("alice", "", "restore", "app", "1", image, "")
+    assert done[2:-1] == ("alice", "", "restore", "app", "1", image, "")
 
 
 def test_an_immutable_tag_stays_where_it_is(lab: Lab) -> None:
