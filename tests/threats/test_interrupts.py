@@ -50,8 +50,9 @@ class Work:
             moment,
             *command[command.index("--root") :],
         ]
-        # An interrupt while scandir() runs is raised before `with` has what it returns.
-        env = {**self.nacre.env, "PYTHONWARNINGS": "error,ignore:unclosed scandir iterator:ResourceWarning"}
+        # An interrupt while scandir() or open() runs is raised before `with` has what it returns.
+        kept = "ignore:unclosed scandir iterator:ResourceWarning,ignore:unclosed file:ResourceWarning"
+        env = {**self.nacre.env, "PYTHONWARNINGS": f"error,{kept}"}
         return subprocess.run(
             line, input=self.input, capture_output=True, timeout=120, env=env,
             cwd=self.nacre.folder, check=False, start_new_session=True,

@@ -32,11 +32,14 @@ class StoreContent:
         catalog.restore = store.restore
         self.driver = DriverChoice(root, database, catalog.drivers, driver)
         self._catalog, self.actives = catalog, Actives(catalog, self.driver)
+        self._trees: Trees | None = None
         self.refs = RefStore(database)
 
     @property
     def trees(self) -> Trees:
         """Committed trees; the start of a container asks the catalog alone."""
-        from .trees.committed import Trees
+        if self._trees is None:
+            from .trees.committed import Trees
 
-        return Trees(self._catalog, self.driver)
+            self._trees = Trees(self._catalog, self.driver)
+        return self._trees

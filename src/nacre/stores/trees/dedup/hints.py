@@ -38,7 +38,9 @@ _PAGE = 200 * _BUCKET
 
 
 class Hints:
-    """The table of one store, mapped. Safe for threads; any number of processes change the file."""
+    """The table of one store, mapped until nobody has it any more. Safe for threads; processes share it."""
+
+    _fd = -1
 
     def __init__(self, path: str) -> None:
         """Raises OSError, StoreError when it can be neither read nor made."""
@@ -49,6 +51,7 @@ class Hints:
             self._map = mmap(self._fd, 0, prot=PROT_READ)
         except BaseException:
             os.close(self._fd)
+            self._fd = -1
             raise
 
     def current(self) -> bool:
@@ -113,6 +116,9 @@ class Hints:
             self._map.close()
             os.close(self._fd)
             self._fd = -1
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def _insert(page: bytearray, start: int, key: bytes, inode: int, block: int) -> None:
