@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nacre.ground import owners, selinux
+from nacre.ground.files import remove_tree
 from nacre.ground.idmap import user_namespace
 from nacre.words.errors import SandboxError
 
@@ -56,6 +57,7 @@ def test_a_tree_deeper_than_the_stack(tmp_path: Path) -> None:
     owners.give(str(tmp_path), 5, 5)
     assert os.fstat(here).st_uid == 5
     os.close(here)
+    remove_tree(str(tmp_path / "d"))  # pytest could not
 
 
 @is_root

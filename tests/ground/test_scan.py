@@ -34,6 +34,7 @@ from treemaker import (
 
 from nacre.grammars.tar.entry import Entry
 from nacre.ground.extract import apply
+from nacre.ground.files import remove_tree
 from nacre.ground.scan import scan
 from nacre.words.errors import StoreError, Unsupported
 
@@ -166,9 +167,10 @@ def test_overlays_own_marks_are_left_out(tmp_path: Path) -> None:
 
 def test_deep_trees_take_few_descriptors(tmp_path: Path) -> None:
     deep = b"/".join([b"d"] * 1500)
-    with folder(tmp_path) as (_path, fd):
+    with folder(tmp_path) as (path, fd):
         unpack([file(deep)], fd)
         assert len(paths(fd)) == 1500
+        remove_tree(str(path / "d"))  # pytest could not
 
 
 def test_unreadable_folders_are_named(tmp_path: Path) -> None:
