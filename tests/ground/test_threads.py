@@ -200,6 +200,25 @@ def test_what_a_call_raises_is_raised_when_its_result_is_due() -> None:
     assert (taken, blocks()) == ([1], [])
 
 
+def test_a_thread_that_cannot_begin_is_the_error_of_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, start = Ordered(lambda _found: None, Budget(3)), threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if blocks():
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    gate = threading.Event()
+    calls.call(int, "1")
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    calls.call(gate.wait, 20)
+    with pytest.raises(RuntimeError, match="new thread"):
+        calls.call(int, "2")
+    gate.set()
+    calls.stop()
+    assert blocks() == []
+
+
 class Token:
     """Something that is gone when nobody will use it any more."""
 

@@ -51,4 +51,9 @@ class NetworkAttachments:
     @property
     def way_out(self) -> Attached | None:
         """The first network that is not internal: it has the default route, where there is one."""
-        return next((each for each in self.attached if not each.wanted.internal), None)
+        return first_way_out(self.attached)
+
+
+def first_way_out(attached: Iterable[Attached]) -> Attached | None:
+    """The first network that is not internal."""
+    return next((each for each in attached if not each.wanted.internal), None)

@@ -19,7 +19,7 @@ from ...words.addresses import packed
 from ...words.errors import SandboxError
 from .. import linux
 from . import links, namespaces
-from .attachments import Attached, NetworkAttachments, Wanted
+from .attachments import Attached, NetworkAttachments, Wanted, first_way_out
 from .nameserver import NameSockets
 from .netlink import ROUTE, Netlink, NetlinkError
 from .packetlink import LARGEST, NAME, PacketLink
@@ -139,9 +139,9 @@ class LoopbackNetwork(NetworkAttachments):
 
     def _lead_out(self, attached: list[Attached]) -> None:
         """Elsewhere by the first way out, with the address that it has there."""
-        for way in [each for each in attached if not each.wanted.internal][:1]:
-            for own in _packed(way):
-                self._make(links.route(self._index, bytes(len(own)), 0, source=own))
+        way = first_way_out(attached)
+        for own in _packed(way) if way else ():
+            self._make(links.route(self._index, bytes(len(own)), 0, source=own))
 
     def _make(self, message: Message) -> None:
         """What is there already is what was wanted. Raises OSError."""

@@ -92,13 +92,14 @@ class UdpRelay:
         if packet is None or not self._routes.has(packet[1]):
             return
         key = packets.key_of(packet)
-        if key and self._visitors.answer(key, packets.payload(packet)):
+        data = packets.payload(packet) if key else b""
+        if key and self._visitors.answer(key, data):
             return
         if key not in self._flows and self._neighbours.has(packet[2]):
             if not self._neighbours.pass_on(packet) and key:
                 self._say(key, packets.HOST)
         elif key:
-            self._send(key, packets.payload(packet))
+            self._send(key, data)
 
     def _send(self, key: Key, data: bytes) -> None:
         try:

@@ -119,8 +119,9 @@ class _Pool:
         """Have one of the threads make it."""
         self._calls.put(call)
         if len(self._threads) < self._most:
-            self._threads.append(Thread(target=self._run, name="nacre-block", daemon=True))
-            self._threads[-1].start()
+            thread = Thread(target=self._run, name="nacre-block", daemon=True)
+            thread.start()
+            self._threads.append(thread)
         return call
 
     def _run(self) -> None:
