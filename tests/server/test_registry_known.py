@@ -56,13 +56,15 @@ def serving(
     assert log == []
 
 
-def until_known(api: Any, known: Counter[str], method: str, path: str, **headers: str) -> Any:
-    """Ask until the answer is a known one, of status 200."""
+def until_known(
+    api: Any, known: Counter[str], method: str, path: str, status: int = 200, **headers: str
+) -> Any:
+    """Ask until the answer is a known one, of this status."""
     deadline = time.monotonic() + PATIENCE
     while True:
         before = known[method]
         found = api(method, path, **headers)
-        assert found.status == 200
+        assert found.status == status
         if known[method] > before:
             return found
         assert time.monotonic() < deadline
@@ -258,3 +260,5 @@ def test_a_warning_is_in_it(folder: str, known: Counter[str], api_of: Any) -> No
         digest = api.push_blob("app", b"content")
         found = until_known(api, known, "HEAD", f"app/blobs/{digest}")
         assert "moves soon" in found.headers["Warning"]
+        missing = until_known(api, known, "HEAD", f"app/blobs/sha256:{'0' * 64}", 404)
+        assert "Warning" not in missing.headers

@@ -18,14 +18,12 @@ from starlette.requests import Request
 
 from ...grammars.wire.routes import Endpoint
 from ...words.errors import NacreError
-from ...words.oci import INDEX_TYPES
 from .access.authorization import role_for
 from .access.identity import keep
 from .answers import SPECIAL, failure
 from .blobs import no_blob, whole_blob
-from .cache import EACH
 from .logs import ID, ROUTE
-from .manifests import takes_index, whole_manifest
+from .manifests import is_taken, whole_manifest
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -129,7 +127,8 @@ class KnownAnswers:
         answer = self._blob(route, head) if is_blob else self._manifest(route, head, accept)
         if answer is None:
             return None
-        headers = [*answer.raw_headers, *self._registry.warning]
+        warning = self._registry.warning if answer.status_code == 200 else ()  # a refusal has none
+        headers = [*answer.raw_headers, *warning]
         body = {"type": "http.response.body", "body": answer.body}
         size = int(answer.headers["content-length"])
         sent = 0 if head else len(answer.body)
@@ -137,23 +136,22 @@ class KnownAnswers:
 
     def _blob(self, route: Route, head: bool) -> Response | None:
         digest, state = route.digest, self._state
+        data = b"" if head else state.cache.known(digest)
+        if data is None:
+            return None
         size = state.catalog.blob(route.name, digest)
         if size is None:
             return failure(no_blob(route.name, digest)) if head else None
-        if not state.mentions.tell(route.name, digest):
+        if not state.mentions.tell(route.name, digest) or state.storage.locate(digest, size) is None:
             return None
-        if state.storage.locate(digest, size) is None:
-            return None
-        data = b"" if head else state.cache.known(digest) if size <= EACH else None
-        return None if data is None else whole_blob(digest, size, data)
+        return whole_blob(digest, size, data)
 
     def _manifest(self, route: Route, head: bool, accept: bytes) -> Response | None:
         state = self._state
-        stored = state.catalog.manifest(route.name, route.reference)
-        if stored is None or (state.journal.wants_pulls and not head):
+        if state.journal.wants_pulls and not head:
             return None
-        by_tag = stored.media_type in INDEX_TYPES and not route.by_digest
-        if by_tag and not takes_index([accept.decode("latin-1")]):
+        stored = state.catalog.manifest(route.name, route.reference)
+        if stored is None or not is_taken(stored, route, [accept.decode("latin-1")]):
             return None
         if not state.mentions.tell(route.name, stored.digest):
             return None

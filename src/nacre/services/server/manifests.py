@@ -57,7 +57,7 @@ class Manifests:
     async def get(self, request: Request, route: Route) -> Response:
         """Answer GET and HEAD of a manifest."""
         stored = await self._find(route)
-        if stored.media_type in INDEX_TYPES and not route.by_digest and not takes_index(_accept(request)):
+        if not is_taken(stored, route, _accept(request)):
             stored = await self._image(route.name, stored, request)
         if self._state.journal.wants_pulls and request.method == "GET":
             self._state.journal.pull(author_of(request), route.name, route.reference, stored.digest)
@@ -191,8 +191,10 @@ def _accepted(lines: list[str]) -> set[str]:
     return {field.partition(";")[0].strip() for field in fields} - {""}
 
 
-def takes_index(lines: list[str]) -> bool:
-    """Does a client with these lines of `Accept` take an index?"""
+def is_taken(stored: Stored, route: Route, lines: list[str]) -> bool:
+    """Does a client with these lines of `Accept` take it as it is? By its digest everybody does."""
+    if stored.media_type not in INDEX_TYPES or route.by_digest:
+        return True
     accepted = _accepted(lines)
     return not accepted or not accepted.isdisjoint((*INDEX_TYPES, "*/*", "application/*"))
 
