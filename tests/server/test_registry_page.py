@@ -461,6 +461,16 @@ def test_members_are_shown_to_and_changed_by_those_who_administer(closed: Site) 
     assert found == [("alice", "revoke"), ("alice", "namespace set"), ("alice", "grant")]
 
 
+def test_a_right_that_is_taken_back_on_the_page_is_gone_at_once(closed: Site) -> None:
+    path, tags = "/r/secret/app/-/members", "/v2/secret/app/tags/list"
+    bob = "Basic " + base64.b64encode(f"bob:{SECRET}".encode()).decode()
+    sign_in(closed, "alice")
+    form = {"token": closed.token(path), "who": "bob", "kind": "user", "role": "read"}
+    for act, status in (("grant", 200), ("revoke", 403)) * 3:
+        assert closed.post(path, {**form, "do": act}).status == 303
+        assert closed.get(tags, authorization=bob, cookie="").status == status
+
+
 def test_storage_is_for_administrators(closed: Site) -> None:
     for name, status in (("", 404), ("bob", 404), ("alice", 200)):
         closed.cookie = ""

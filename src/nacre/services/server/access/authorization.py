@@ -94,11 +94,11 @@ class Authorization:
         """Must one log in?"""
         now = time.monotonic()
         if now - self._asked > _STALE:
-            self._asked, before = now, self._version
-            self._version = self._accounts.version()
+            before, self._version = self._version, self._accounts.version()
             if self._version != before:
                 self._known.clear()
                 self.moment = object()
+            self._asked = now  # last: while it is new, other threads go by what is known
         return self._accounts.is_closed or self.rules.is_closed
 
     def changed(self) -> None:

@@ -79,7 +79,6 @@ class AccountViews:
             raise UsageError("the current password is wrong")
         kept = await self._state.work.run(_encoded, new)
         await self._state.administer(visit.user, lambda a: a.users.change(account.name, password=kept))
-        self._authorization.changed()
         return sent_to(link("account"), (COOKIE, self._sessions.begin(account._replace(password=kept))))
 
     async def _add_token(self, visit: Visit, account: KnownUser) -> Shown:
@@ -99,7 +98,6 @@ class AccountViews:
             ]
 
         secret = await self._state.administer(visit.user, add)
-        self._authorization.changed()
         return await self._shown(visit, account, secret=secret)
 
     async def _remove_token(self, visit: Visit, account: KnownUser) -> Shown:
@@ -112,7 +110,6 @@ class AccountViews:
             accounts.tokens.remove(own[wanted])
 
         await self._state.administer(visit.user, remove)
-        self._authorization.changed()
         return sent_to(link("account"))
 
 

@@ -167,7 +167,10 @@ class Page:
             raise NotFound(f"there is no repository {location.repository}, or none that you may see")
         if method == "POST" and location.view not in ("sign-in", "setup", "theme"):
             forms.check_token(visit.fields.get(forms.FIELD, ""), visit.token)
-        return await view(visit)
+        shown = await view(visit)
+        if method == "POST":
+            self._authorization.changed()
+        return shown
 
     def _static(self, location: Location) -> Response:
         found = self._render.static.find(location.reference)
