@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -54,6 +56,15 @@ class Site:
         catalog = self.state.catalog
         found = {tag: catalog.manifest(name, tag) for tag in catalog.tags(name, "", 1000)}
         return {tag: str(each.digest) for tag, each in found.items() if each}
+
+
+def until(true: Callable[[], object], again: Callable[[], object] = lambda: None) -> None:
+    """Wait for something real, at most a minute; `again` is done before each look but the first."""
+    end = time.monotonic() + 60
+    while not true():
+        again()
+        assert time.monotonic() < end
+        threading.Event().wait(0.05)
 
 
 def sync(*replicators: Replicator) -> None:

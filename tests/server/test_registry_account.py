@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ pytest.importorskip("sqlalchemy")
 pytest.importorskip("jinja2")
 
 from pagekit import Site, tar_of
+from replicationkit import until
 
 from nacre.services.server.access.passwords import encoded
 from nacre.services.server.page.account import MOST_TOKENS
@@ -42,12 +42,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 def administration(site: Site) -> Administration:
     return Administration(f"{site.folder}/registry.db", "test")
-
-
-def until(true: Any) -> None:
-    end = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < end
 
 
 def basic(name: str, secret: str) -> str:

@@ -7,7 +7,6 @@ import inspect
 import json
 import os
 import sys
-import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +15,8 @@ import pytest
 
 pytest.importorskip("sqlalchemy")
 pytest.importorskip("msgspec")
+
+from replicationkit import until
 
 from nacre.engine import Config, Engine
 from nacre.engine.accounts import RegistryAccounts
@@ -229,12 +230,6 @@ def test_rules_of_replication(nacre: Any, place: list[str], api_of: Any, tmp_pat
         failed = replication(*words, check=False)
         assert failed.code == 1
         assert "no rule of replication off" in failed.err
-
-
-def until(true: Any) -> None:
-    end = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < end
 
 
 @both

@@ -10,15 +10,14 @@ import os
 import re
 import signal
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from replicationkit import served
+from replicationkit import served, until
 from s3server import BadProxy, S3Server, serving_s3
 
 from nacre.engine.replication import remotes_of
@@ -103,14 +102,6 @@ def configured(folder: Path, rules: RegistryRules) -> list[str]:
         f'[replication.{RULE}]\nregistry = "{rule.registry}"\nprefix = "copies"\n'
     )
     return ["--config", str(file), "--root", str(folder / "killed")]
-
-
-def until(true: Callable[[], bool], again: Callable[[], object] = lambda: None) -> None:
-    end = time.monotonic() + 60
-    while not true():
-        again()
-        assert time.monotonic() < end
-        threading.Event().wait(0.05)
 
 
 def sent(there: SimpleNamespace) -> Counter[str]:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fakeregistry import Exchange, FakeRegistry
-from replicationkit import Site, served, sync
+from replicationkit import Site, served, sync, until
 
 from nacre.services.server import RunningServer
 from nacre.stores.joblocks import JobLocks
@@ -24,12 +23,6 @@ from nacre.words.rules import RegistryRules
 def there(tmp_path: Path, api_of: Any) -> Iterator[Any]:
     with RunningServer(str(tmp_path / "there")) as running:
         yield api_of(running.url)
-
-
-def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < end
 
 
 def counted(nacre: Any, words: list[str]) -> dict[str, tuple[int, int, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 from ..grammars.management.operations import BY_NAME, ApiOperation
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Self
 
+    from ..grammars.management import records as r
     from ..services.client import Client
     from ..services.client.download import BlobReader
     from ..services.client.transport import Response
@@ -31,6 +33,8 @@ _ANY = range(200, 600)
 _OURS = (400, 401, 403, 404, 405, 409)
 """Refusals whose reason the registry gives."""
 _PIECE = 1 << 20
+_FIRST, _LONGEST = 0.05, 2.0
+"""Seconds between two looks at a run."""
 _JSON = {"Content-Type": "application/json"}
 _KINDS: dict[str, type[NacreError]] = {
     "NOT_FOUND": NotFound, "CONFLICT": Conflict, "REQUEST_INVALID": UsageError,
@@ -170,6 +174,22 @@ class RemotePart:
 
     def __exit__(self, *_exc: object) -> None:
         pass
+
+    def _finished(self, name: str, body: Mapping[str, Any] | None = None, **place: str | int) -> r.RunRecord:
+        """The run that the operation `name` begins, when it is over.
+
+        Raises as `ask`, and RegistryError unless it ended well.
+        """
+        run: r.RunRecord = self._api.ask(name, body, None, **place)
+        pause = _FIRST
+        while run.state == "running":
+            time.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST)
+            run = self._api.ask("getRun", run=run.id)
+        if run.state != "done":
+            registry = self._api.registry
+            raise RegistryError(f"{registry}: {run.kind}: {run.error or 'its process has ended'}")
+        return run
 
 
 def _written(response: Response, path: str) -> tuple[int, str]:

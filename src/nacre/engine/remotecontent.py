@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from ..services.server.webhooks import WebhookState
@@ -11,15 +10,11 @@ from ..stores.garbage import Garbage
 from ..stores.integrity import DamagedManifest, RegistryReport
 from ..stores.removed import RemovedEntry
 from ..stores.retention import ExpiredTag
-from ..words.errors import RegistryError
 from .registrycontent import deletable, parse_name, repository_of
 from .remoteapi import RemotePart
 
 if TYPE_CHECKING:
     from ..grammars.management import records as r
-    from .remoteapi import RegistryApi
-
-_FIRST, _LONGEST = 0.05, 2.0
 
 
 class RemoteContent(RemotePart):
@@ -83,7 +78,7 @@ class RemoteContent(RemotePart):
 
     def retain(self, *, dry_run: bool = False) -> list[ExpiredTag]:
         """Remove the tags that go by the registry's rules; the first thousand that went, or would."""
-        found = finished(self._api, self._api.ask("retain", {"dry_run": dry_run})).retention
+        found = self._finished("retain", {"dry_run": dry_run}).retention
         assert found is not None
         return [
             ExpiredTag(one.repository, one.tag, one.digest, one.updated.timestamp(), one.rule)
@@ -104,13 +99,13 @@ class RemoteContent(RemotePart):
 
     def collect(self, *, dry_run: bool = False) -> tuple[Garbage, Garbage]:
         """What nothing names, and what of it is gone, or would go, by the registry's rules."""
-        found = finished(self._api, self._api.ask("collect", {"dry_run": dry_run})).gc
+        found = self._finished("collect", {"dry_run": dry_run}).gc
         assert found is not None
         return _garbage(found.unused), _garbage(found.gone)
 
     def check(self, *, read: bool = False, rate: int = 0) -> RegistryReport:
         """Prove that every manifest can be pulled; of what is damaged it names the first thousand."""
-        found = finished(self._api, self._api.ask("check", {"read": read, "rate": rate})).check
+        found = self._finished("check", {"read": read, "rate": rate}).check
         assert found is not None
         damaged = tuple(
             DamagedManifest(one.repository, tuple(one.references), one.digest, one.part, one.problem)
@@ -118,18 +113,6 @@ class RemoteContent(RemotePart):
         )
         counts = (found.repositories, found.manifests, found.blobs, found.bytes)
         return RegistryReport(*counts, damaged, tuple(found.unneeded))
-
-
-def finished(api: RegistryApi, run: r.RunRecord) -> r.RunRecord:
-    """A run when it is over. Raises RegistryError unless it ended well."""
-    pause = _FIRST
-    while run.state == "running":
-        time.sleep(pause)
-        pause = min(pause * 1.5, _LONGEST)
-        run = api.ask("getRun", run=run.id)
-    if run.state != "done":
-        raise RegistryError(f"{api.registry}: {run.kind}: {run.error or 'its process has ended'}")
-    return run
 
 
 def _reference(tag: str, digest: str) -> dict[str, str]:

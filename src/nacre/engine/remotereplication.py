@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..stores.replicationrules import ReplicationFailure, ReplicationState
 from .remoteapi import RemotePart
-from .remotecontent import finished
 from .replication import ReplicationDifference
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class RemoteReplication(RemotePart):
         """How many tags a rule would bring now, and how many are the same. `tell` hears of the first
         thousand that it would bring; nothing is changed.
         """
-        found = finished(self._api, self._api.ask("compareReplication", replication=name)).comparison
+        found = self._finished("compareReplication", replication=name).comparison
         assert found is not None
         for one in found.differences:
             tell(ReplicationDifference(one.repository, one.tag, one.digest))

@@ -119,19 +119,16 @@ class RegistryReplication(OpenedCatalog):
         """How many tags a rule would bring now, and how many are the same; `tell` hears of each that it would
         bring. Nothing is changed. Raises NotFound, RegistryError.
         """
-        from ..services.server.replication import comparison
+        from ..services.server.replication import compared
         from ..services.server.replication.model import Sides
 
         rule, queue = self._known.rule(name), self._known.queue(name)
-        remote, count, same = ReplicationRegistry(rule, self._engine), 0, 0
+        remote = ReplicationRegistry(rule, self._engine)
         try:
-            for place in comparison(Sides(rule, self._catalog, queue, remote)).differences():
-                count, same = count + bool(place[2]), same + (not place[2])
-                if place[2]:
-                    tell(ReplicationDifference(*place))
+            sides = Sides(rule, self._catalog, queue, remote)
+            return compared(sides, lambda *place: tell(ReplicationDifference(*place)))
         finally:
             remote.close()
-        return count, same
 
     def run(
         self, name: str, tell: Callable[[str], object], warn: Callable[[str], object]

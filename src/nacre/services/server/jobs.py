@@ -64,17 +64,13 @@ class Job(NamedTuple):
         return max(self.pause, min(rest * seconds, _LONGEST))
 
 
-def _never() -> bool:
-    return False
-
-
 class Jobs:
     """Does jobs from `begin` to `close`, both on the same event loop. `note` takes what went wrong; `busy`
     says whether requests are under way.
     """
 
     def __init__(
-        self, locks: JobLocks, note: Callable[[Exception], object], busy: Callable[[], bool] = _never
+        self, locks: JobLocks, note: Callable[[Exception], object], busy: Callable[[], bool]
     ) -> None:
         self._locks, self._note, self._busy = locks, note, busy
         self._jobs: list[Job] = []

@@ -80,11 +80,11 @@ class BackupCalls:
             raise Conflict("is missing or damaged")
         headers = {"Content-Type": OCTETS, CONTENT_DIGEST: str(digest), "ETag": etag(digest)}
         headers["Accept-Ranges"] = "bytes"
-        return await self._send(found, _span(call, size), headers)
+        return await self._send(call, found, headers)
 
-    async def _send(self, found: Located, span: Span | None, headers: dict[str, str]) -> Response:
-        state = self._state
-        if found.path:
+    async def _send(self, call: ManagementCall, found: Located, headers: dict[str, str]) -> Response:
+        state, span = self._state, _span(call, found.size)
+        if found.path or call.request.method == "HEAD":
             return FileResponse(found.path, found.size, span, headers, state.work)
         start, length = (span.start, span.length) if span else (0, found.size)
         try:

@@ -91,19 +91,21 @@ class ReplicationCalls:
         )
 
     def _compared(self, rule: ReplicationRule, beat: Heartbeat) -> Any:
-        from ..replication import comparison
+        from ..replication import compared
         from ..replication.model import Sides
+
+        told: list[r.DifferenceRecord] = []
+
+        def tell(*place: str) -> None:
+            if len(told) < MOST_TOLD:
+                told.append(r.DifferenceRecord(*map(str, place)))
 
         open_remote, catalog = self._registry.outgoing.remote, self._registry.state.catalog
         assert open_remote is not None
-        remote, count, unchanged = open_remote(rule), 0, 0
-        told: list[r.DifferenceRecord] = []
+        remote = open_remote(rule)
         try:
-            for place in comparison(Sides(rule, catalog, self._rules.queue(rule.name), remote)).differences():
-                beat()
-                count, unchanged = count + bool(place[2]), unchanged + (not place[2])
-                if place[2] and len(told) < MOST_TOLD:
-                    told.append(r.DifferenceRecord(*map(str, place)))
+            sides = Sides(rule, catalog, self._rules.queue(rule.name), remote)
+            count, unchanged = compared(sides, tell, beat)
         finally:
             remote.close()
         result = r.ComparisonResult(rule=rule.name, differences=told, count=count, unchanged=unchanged)

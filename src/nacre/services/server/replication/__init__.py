@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
     from ....words.replication import ReplicationRule
     from ..repository import OwnRegistry
-    from .model import ReplicationLook, Sides
+    from .model import Sides
 
     Remotes = Callable[[ReplicationRule], RemoteRegistry]
 
-__all__ = ["comparison", "replicator", "replicator_job"]
+__all__ = ["compared", "replicator", "replicator_job"]
 
 _EVERY = 1.0
 
@@ -54,6 +54,20 @@ def replicator_job(made: Replicator) -> Job:
     return Job(made.place.author, made.steps, _EVERY, due=made.is_due)
 
 
-def comparison(sides: Sides) -> ReplicationLook:
-    """What only looks at what a rule would do."""
-    return PushComparison(sides) if sides.rule.direction == PUSH else PullComparison(sides)
+def compared(
+    sides: Sides, tell: Callable[[str, str, str], object], beat: Callable[[], object] = lambda: None
+) -> tuple[int, int]:
+    """How many tags a rule would bring, and how many are the same; `beat` is called for each of them.
+
+    `tell` hears repository, tag and digest of what it would bring. Nothing is changed. Raises RegistryError.
+    """
+    count = same = 0
+    look = PushComparison(sides) if sides.rule.direction == PUSH else PullComparison(sides)
+    for repository, tag, digest in look.differences():
+        beat()
+        if digest:
+            count += 1
+            tell(repository, tag, digest)
+        else:
+            same += 1
+    return count, same
