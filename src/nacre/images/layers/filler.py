@@ -289,7 +289,7 @@ class Filler:
         trace("lazy:asked")
         if event.count and len(self._reads) < _MOST_READS:
             self._reads.append((work.place, event.offset, event.count))
-            self._read += event.count
+        self._read += event.count
         numbers = work.extents.within(event.offset, event.count)
         if work.extents.are_here(numbers):
             _answer(work.layer.tree.content, event)

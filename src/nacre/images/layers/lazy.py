@@ -16,7 +16,7 @@ from functools import partial
 from typing import cast
 
 from ...ground.work.forkmap import AtFork, fork_map
-from ...ground.work.threads import Worker, in_parallel, raise_first
+from ...ground.work.threads import Worker, in_parallel, running
 from ...stores.trees.lazy import LazyTree
 from ...words.errors import ContentError, NotFound, RegistryError, Unsupported
 from ...words.value import Value
@@ -84,9 +84,8 @@ class Tables:
 
 
 def lay_lazily(
-    jobs: Sequence[LayerJob], laid: list[LazyLayer], budget: Budget, *,
-    tables: Tables | None = None, attached: Callable[[], Sequence[Descriptor]] = tuple,
-    beside: Callable[[], object] | None = None,
+    jobs: Sequence[LayerJob], laid: list[LazyLayer], budget: Budget, *, tables: Tables,
+    attached: Callable[[], Sequence[Descriptor]], beside: Callable[[], object],
 ) -> None:  # fmt: skip
     """Lay those layers that have a table of contents; the others are left to be fetched whole.
 
@@ -101,16 +100,18 @@ def lay_lazily(
     wanted = [job for job in jobs if not job.has_tree and job.layer.size >= LEAST]
     indexes = () if all(spans(job.layer) for job in wanted) else attached()
     with ExitStack() as stack:
-        begun = [each for job in wanted if (each := _begun(job, indexes, stack)) is not None]
-        in_parallel(lambda each, _stop: each.fetch(tables), begun, _AT_ONCE)
-        for each in _filled(begun, budget, Worker(beside) if begun and beside else None):
+        begun = [each for job in wanted if (each := _begun(job, indexes, stack, tables)) is not None]
+        in_parallel(
+            lambda each, _stop: each.fetch(), [each for each in begun if not each.is_at_hand], _AT_ONCE
+        )
+        for each in _filled(begun, budget, beside) if begun else ():
             info, extents = each.result()
             if info is not None:
                 extents.seal()
                 laid.append(LazyLayer(each.laying.publish(info), each.job.layer, extents))
 
 
-def _begun(job: LayerJob, indexes: Sequence[Descriptor], stack: ExitStack) -> _LazyJob | None:
+def _begun(job: LayerJob, indexes: Sequence[Descriptor], stack: ExitStack, tables: Tables) -> _LazyJob | None:
     """None for a layer without table and index, or that is here or being made by now."""
     from ...grammars.chunked.forms import spans
 
@@ -120,28 +121,21 @@ def _begun(job: LayerJob, indexes: Sequence[Descriptor], stack: ExitStack) -> _L
         return None
     stack.callback(laying.end)
     file = stack.enter_context(open(os.memfd_create("layer"), "w+b"))
-    return _IndexedJob(job, laying, found, file) if needed is None else _LazyJob(job, laying, needed, file)
+    if needed is None:
+        return _IndexedJob(job, laying, found, file)
+    return _LazyJob(job, laying, needed, file, tables.of(job.layer))
 
 
-def _filled(begun: Sequence[_LazyJob], budget: Budget, beside: Worker | None) -> Sequence[_LazyJob]:
+def _filled(begun: Sequence[_LazyJob], budget: Budget, beside: Callable[[], object]) -> Sequence[_LazyJob]:
     """The largest table first, in several processes where that pays."""
     begun = sorted(begun, key=lambda each: -each.size)
-    start = beside.start if beside else _nothing
-    try:
-        _fill(begun, budget, start)
-    finally:
-        if beside:
-            beside.join()
-    raise_first([beside.failure if beside else None])
+    with ExitStack() as stack:
+        _fill(begun, budget, lambda: stack.enter_context(running([Worker(beside)], ())))
     return begun
 
 
-def _nothing() -> None:
-    pass
-
-
 def _fill(begun: Sequence[_LazyJob], budget: Budget, beside: Callable[[], object]) -> None:
-    source = begun[0].job.source if begun else None
+    source = begun[0].job.source
     processes = processes_for(source, [each.job.layer.size for each in begun], budget)
     if processes > 1 and isinstance(source, ForkSafe):
         tasks = [each.job.task for each in begun]
@@ -156,20 +150,28 @@ def _fill(begun: Sequence[_LazyJob], budget: Budget, beside: Callable[[], object
 class _LazyJob:
     """One layer while it is laid; `fill` may be done in a fork, and leaves its result in a file."""
 
-    def __init__(self, job: LayerJob, laying: LazyMaking, needed: Sequence[Span], file: BinaryIO) -> None:
+    def __init__(
+        self, job: LayerJob, laying: LazyMaking, needed: Sequence[Span], file: BinaryIO,
+        known: dict[Span, bytes] | None = None,
+    ) -> None:  # fmt: skip
+        """`needed` are the parts of the blob that it takes, `known` what was read of them."""
         self.job, self.laying, self._needed, self._file = job, laying, needed, file
-        self._known: dict[Span, bytes] = {}
+        self._known = known or {}
+
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether nothing has to be fetched before it can be filled."""
+        return bool(self._known)
 
     @property
     def size(self) -> int:
         """Bytes of the table."""
         return sum(map(len, self._known.values()))
 
-    def fetch(self, tables: Tables | None) -> None:
+    def fetch(self) -> None:
         """Have the parts of the blob at hand that are needed first."""
-        known = tables.of(self.job.layer) if tables else None
         with suppress(*_WHOLE):  # `fill` will say it
-            self._known = known or {span: _read(self.job, *span) for span in self._needed}
+            self._known = {span: _read(self.job, *span) for span in self._needed}
 
     def fill(self, task: Task) -> None:
         """Make the tree; where that cannot be the line of the layer says why. Raises Stopped, StoreError."""
@@ -221,7 +223,7 @@ class _IndexedJob(_LazyJob):
         """Bytes of the index, as far as it is read."""
         return len(self._index.skeleton) if self._index else 0
 
-    def fetch(self, _tables: object) -> None:
+    def fetch(self) -> None:
         """Have an index at hand that says that it is of the layer."""
         with suppress(*_WHOLE):
             self._index = open_index(self.job, self._candidates)
