@@ -52,10 +52,7 @@ def mount_point(root: str, key: str) -> str:
 
 def has_lazy(root: str) -> bool:
     """Whether a container may show a tree whose content is still coming: see `shared`."""
-    try:
-        return any(".lazy." in name for name in os.listdir(f"{root}/{SHARED}"))
-    except FileNotFoundError:
-        return False
+    return any(".lazy." in name for name in names(f"{root}/{SHARED}"))
 
 
 def laid_out(root: str, key: str) -> str:

@@ -78,10 +78,10 @@ def temporary_names(root: str, place: str) -> str:
     return path
 
 
-def remove_names(path: str) -> None:
-    """With what stands beside the file. Raises StoreError."""
+def remove_names(path: str, *, but_the_file: bool = False) -> None:
+    """A SQLite file, with what stands beside it, which goes first. Raises StoreError."""
     with os_errors(f"remove {path}"):
-        for end in ("", "-wal", "-shm", "-journal"):
+        for end in ("-wal", "-shm", "-journal", *(() if but_the_file else ("",))):
             unlink(path + end)
 
 

@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..ground.clone import clone
-from ..ground.files import Lock, os_errors, private_dir, sync_path, trace, unlink
+from ..ground.files import Lock, os_errors, private_dir, sync_path, trace
 from ..words.digest import Digest
 from ..words.errors import Conflict
 from ..words.progress import NullProgress
@@ -25,6 +25,7 @@ from .catalog.opening import FILE, RESTORING
 from .catalog.sqlite import check_database
 from .copying import ContentCopy, content_path
 from .layout import names
+from .namecopy import remove_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,8 +105,8 @@ class RegistryRestore:
 
         move_names(place, self._target.database, self._root)
         trace("restore:moved")
+        remove_names(place)
         with os_errors(f"write {self._root}"):
-            remove_database(place)
             sync_path(self._root)
         unmark(self._target.database)
 
@@ -121,15 +122,14 @@ class RegistryRestore:
         carried = CarriedRows(place if os.path.exists(place) else "")
         self._copy_names(new)
         carried.put(new)
+        remove_names(place, but_the_file=True)
         with os_errors(f"write {place}"):
-            remove_database(place, but_the_file=True)
             os.rename(new, place)
             sync_path(self._root)
         return place
 
     def _copy_names(self, place: str) -> None:
-        with os_errors(f"write {place}"):
-            remove_database(place)
+        remove_names(place)
         _copy_file(f"{self._folder}/{CATALOG}", place)
         check_database(place)
 
@@ -137,12 +137,6 @@ class RegistryRestore:
         for rows in contents_of(found):
             pairs = [(Digest(digest), size) for digest, size in rows]
             blobs.record(pair for pair in pairs if os.path.exists(content_path(self._root, pair[0])))
-
-
-def remove_database(path: str, *, but_the_file: bool = False) -> None:
-    """A SQLite file, with what stands beside it. Raises OSError."""
-    for end in ("-wal", "-shm", "-journal", *(() if but_the_file else ("",))):
-        unlink(path + end)
 
 
 def _copy_file(source: str, target: str) -> None:

@@ -26,7 +26,7 @@ from ..ground.files import private_dir, trace, unlink
 from ..words.errors import StoreError
 from ..words.mount import Directory, Erofs, Overlay
 from .database import boot_id
-from .layout import SHARED, has_lazy
+from .layout import SHARED, has_lazy, names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def opened(root: str, mount: Mount) -> int:
 
 def tidy(root: str) -> None:
     """Remove the names of processes that are dead. Raises OSError."""
-    for name in _names(f"{root}/{SHARED}"):
+    for name in names(f"{root}/{SHARED}"):
         if _is_dead(name):
             unlink(f"{root}/{SHARED}/{name}")
 
@@ -140,7 +140,7 @@ def is_filled(root: str, index: str) -> bool:
         mine = f"{_group_key(index, 'fill')}.{_here()}."
     except OSError:
         return False
-    return any(not _is_dead(name) for name in _names(f"{root}/{SHARED}") if name.startswith(mine))
+    return any(not _is_dead(name) for name in names(f"{root}/{SHARED}") if name.startswith(mine))
 
 
 def lazy_folders(store: Store, key: str) -> list[str]:
@@ -287,7 +287,7 @@ def _proc_is_ours() -> bool:
 def _borrow(folder: str, key: str) -> int:
     """A duplicate of somebody's descriptor of the mount, -1 if there is none to be had."""
     mine = f"{key}.{_here()}."
-    for name in _names(folder):
+    for name in names(folder):
         if name.startswith(mine):
             fd = _duplicate(*map(int, name.rsplit(".", 3)[1:]))
             if fd >= 0:
@@ -316,10 +316,3 @@ def _is_dead(name: str) -> bool:
     if f"{boot}.{namespace}" != _here():
         return boot != boot_id()[:8]
     return linux.start_time(int(pid)) != int(start) or not os.path.lexists(f"/proc/{pid}/fd/{number}")
-
-
-def _names(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except FileNotFoundError:
-        return []
