@@ -223,6 +223,14 @@ def test_only_what_has_moved_is_asked_for(site: Site) -> None:
     assert "/simple/demo/" in site.index.asked
 
 
+def test_pins_that_need_more_are_looked_at_once(site: Site) -> None:
+    """What a pinned package needs has no pin, so it takes a resolver after all."""
+    site.project.write("requirements.txt", "demo[extra]==1.0\n")
+    base = site.base()
+    built = site.build("--base", base)
+    assert built.err.count("looking at demo 1.0") == 1
+
+
 @pytest.mark.parametrize("html", [False, True])
 def test_a_private_index_knows_the_user(project: Any, html: bool) -> None:
     needs_userns()

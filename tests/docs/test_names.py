@@ -72,11 +72,11 @@ serving session sessions settings shapes shared shell signal signalbuffer signal
 spare sparse spec special split sqlite stack stage stageprogress stargz start state stats stdio stop stopped
 store stored stores stream streamed streams stretch string struct subnet subnets such supervisor syncing
 syntax syscalls sysctls system table tag take tar target tarsplit task template temporary terminal terminals
-terminated text threads throttle throttles times tmpfs toc token tokens toml too tools totals transaction
-transfer transfers transient transport tree trees tuning unauthorized under union unpack unreachable unshare
-unsupported upload uploadrecords uploads usage use user userns users value values variable verifier version
-view volume volumes wait wanted warning waste watch watched where whiteouts wire wiring work workdir worker
-workers working write writer written wrong
+terminated text threads throttle throttles times timestamps tmpfs toc token tokens toml too tools totals
+transaction transfer transfers transient transport tree trees tuning unauthorized under union unpack
+unreachable unshare unsupported upload uploadrecords uploads usage use user userns users value values
+variable verifier version view volume volumes wait wanted warning waste watch watched where whiteouts wire
+wiring work workdir worker workers working write writer written wrong
 neighbour neighbours packet packetlink packets
 access accessprofile acceptor eventlog initial nameserver piped veth
 unshared optimize optimizing apparmor enter filter hold rule security

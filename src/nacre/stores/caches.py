@@ -7,6 +7,7 @@ ROOT/build/wheels/<sha256>   a package of Python as it was fetched, and <sha256>
 
 from __future__ import annotations
 
+import marshal
 import os
 from contextlib import suppress
 
@@ -25,6 +26,7 @@ from ..words.errors import StoreError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Any
 
 _MOUNTS = "build/cache"
 _TABLES = "build/contexts"
@@ -60,6 +62,20 @@ def keep_newest(folder: str, name: str, data: bytes, *, kind: str, most: int) ->
             paths.sort(key=lambda path: os.stat(path).st_mtime_ns)
             for path in paths[:-most]:
                 os.unlink(path)
+
+
+def keep_rows(folder: str, name: str, rows: dict[Any, Any], *, kind: str, files: int, most: int) -> None:
+    """As `keep_newest`, of `files` files: the last `most` rows of a table of plain values."""
+    keep_newest(folder, name, marshal.dumps(list(rows.items())[-most:]), kind=kind, most=files)
+
+
+def kept_rows(folder: str, name: str) -> dict[Any, Any]:
+    """What `keep_rows` has written; nothing where that is gone or is no table."""
+    try:
+        with open(f"{folder}/{name}", "rb") as file:
+            return dict(marshal.loads(file.read()))
+    except (OSError, ValueError, EOFError, TypeError):
+        return {}
 
 
 def wheels(root: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...images.dockerfile.fold import StageState
 from ...images.model.edit import new_config, with_fields
 from ...words.oci import Descriptor
+from ...words.timestamps import parse_timestamp
 from ...words.value import Value
 
 TYPE_CHECKING = False
@@ -124,37 +125,7 @@ def rfc3339(time_ns: int) -> str:
 
 def parse_rfc3339(text: str) -> int:
     """Nanoseconds since 1970, in whole seconds; 0 for anything that is no such time."""
-    head, dot, rest = text.partition(".")
-    zone = rest.lstrip("0123456789") if dot else ""
-    if (usual := _in_utc(head + zone)) is not None:
-        return max(usual, 0)
-    from datetime import datetime
-
-    try:
-        moment = datetime.fromisoformat(head.replace("Z", "+00:00") + zone.replace("Z", "+00:00"))
-        return max(int(moment.timestamp()), 0) * _SECOND
-    except (ValueError, OverflowError):
-        return 0
-
-
-def _in_utc(text: str) -> int | None:
-    """The same of a time as `rfc3339` writes it, which needs no `datetime`; None for any other."""
-    if len(text) != len("2000-01-01T00:00:00Z") or not text.isascii():
-        return None
-    try:
-        year, month, day = map(int, text[:10].split("-"))
-        hour, minute, second = map(int, text[11:19].split(":"))
-    except ValueError:
-        return None
-    found = ((_days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second
-    return found * _SECOND if year > 0 and rfc3339(found * _SECOND) == text else None
-
-
-def _days(year: int, month: int, day: int) -> int:
-    """Days since 1970 in the Gregorian calendar, in which a year may as well begin with March."""
-    year -= month < 3
-    before = year * 365 + year // 4 - year // 100 + year // 400
-    return before + (153 * ((month + 9) % 12) + 2) // 5 + day - 719_469
+    return max(int(parse_timestamp(text) or 0), 0) * _SECOND
 
 
 def shown(step: Step) -> str:

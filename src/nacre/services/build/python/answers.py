@@ -7,8 +7,6 @@ the file is gone, it is asked again.
 
 from __future__ import annotations
 
-import marshal
-
 import packaging
 
 from ....stores import caches
@@ -39,21 +37,14 @@ class KeptAnswers:
         self._tables, self._target = tables, target
         who = repr((packaging.__version__, *target._astuple())).encode()
         self._file = f"{_KIND}{sha256(who).hexdigest()[:32]}"
-        self._known = self._read()
+        self._known: dict[tuple[str, ...], Any] = caches.kept_rows(tables, self._file)
         self._count = len(self._known)
-
-    def _read(self) -> dict[tuple[str, ...], Any]:
-        try:
-            with open(f"{self._tables}/{self._file}", "rb") as file:
-                return dict(marshal.loads(file.read()))
-        except (OSError, ValueError, EOFError, TypeError):
-            return {}
 
     def save(self) -> None:
         """Write the file, if there is something new."""
         if len(self._known) != self._count:
-            rows = list(self._known.items())[-_MOST_ANSWERS:]
-            caches.keep_newest(self._tables, self._file, marshal.dumps(rows), kind=_KIND, most=_MOST)
+            known, most = self._known, _MOST_ANSWERS
+            caches.keep_rows(self._tables, self._file, known, kind=_KIND, files=_MOST, most=most)
             self._count = len(self._known)
 
     def _answer(self, question: tuple[str, ...], ask: Callable[[], Any]) -> Any:

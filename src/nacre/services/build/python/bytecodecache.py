@@ -7,7 +7,6 @@ which keeps no layer: where one is gone, all is compiled.
 
 from __future__ import annotations
 
-import marshal
 from contextlib import ExitStack
 
 from ....stores import caches
@@ -38,21 +37,14 @@ class BytecodeCache:
         self._store, self._tag = store, f"cpython-{short.replace('.', '')}"
         self._folder, self._file = caches.tables(store.root), f"{_KIND}{short}-{code}"
         self._open, self._stack = dict[str, Layers | None](), ExitStack()
-        self._known = self._read_known()
+        self._known: dict[str, str] = caches.kept_rows(self._folder, self._file)
+        """The diff id of the layer that had a package last, by the name of the package."""
 
     def __enter__(self) -> BytecodeCache:
         return self
 
     def __exit__(self, *_exc: object) -> None:
         self._stack.close()
-
-    def _read_known(self) -> dict[str, str]:
-        """The diff id of the layer that had a package last, by the name of the package."""
-        try:
-            with open(f"{self._folder}/{self._file}", "rb") as file:
-                return dict(marshal.loads(file.read()))
-        except (OSError, ValueError, EOFError, TypeError):
-            return {}
 
     def of(self, wheel: LaidWheel, path: str, source: bytes) -> bytes:
         """The byte code of a module of the wheel, b"" where it is not there or the source was another."""
@@ -77,8 +69,7 @@ class BytecodeCache:
         """Remember in which layers these wheels are now."""
         new = {_name(wheel): str(diff_id) for wheel, diff_id in made}
         known = {name: diff_id for name, diff_id in self._known.items() if name not in new} | new
-        rows = list(known.items())[-_MOST_NAMES:]
-        caches.keep_newest(self._folder, self._file, marshal.dumps(rows), kind=_KIND, most=_MOST)
+        caches.keep_rows(self._folder, self._file, known, kind=_KIND, files=_MOST, most=_MOST_NAMES)
 
 
 def _name(wheel: LaidWheel) -> str:

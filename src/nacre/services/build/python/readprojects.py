@@ -6,8 +6,6 @@ is kept goes by the bytes of the file; where it is gone, the file is read again.
 
 from __future__ import annotations
 
-import marshal
-
 import packaging
 
 from ....grammars.python.project import BuildSystem, Project, ProjectSettings, read_project
@@ -33,15 +31,8 @@ class ReadProjects:
 
     def __init__(self, tables: str) -> None:
         self._tables = tables
-        self._known = self._read()
+        self._known: dict[bytes, tuple[Any, ...]] = caches.kept_rows(tables, _FILE)
         self._is_new = False
-
-    def _read(self) -> dict[bytes, tuple[Any, ...]]:
-        try:
-            with open(f"{self._tables}/{_FILE}", "rb") as file:
-                return dict(marshal.loads(file.read()))
-        except (OSError, ValueError, EOFError, TypeError):
-            return {}
 
     def of(self, data: bytes, where: str) -> Project:
         """The project that a file describes; `where` it is. Raises UsageError."""
@@ -56,8 +47,7 @@ class ReadProjects:
     def save(self) -> None:
         """Write the table, if there is something new."""
         if self._is_new:
-            rows = list(self._known.items())[-_MOST:]
-            caches.keep_newest(self._tables, _FILE, marshal.dumps(rows), kind=_KIND, most=1)
+            caches.keep_rows(self._tables, _FILE, self._known, kind=_KIND, files=1, most=_MOST)
 
 
 def _row_of(project: Project) -> tuple[Any, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from functools import cached_property
+from functools import cache, cached_property
 from threading import Event
 
 from ....grammars.python.files import IndexFile, Pinned
@@ -194,6 +194,7 @@ class WheelSupply:
         return name or canonical(self.built(folder, report).name.partition("-")[0])
 
     def _resolved(self, wishes: Requirements, report: StepReport) -> list[Pinned]:
+        @cache  # pins that take a resolver after all are looked at once
         def metadata(one: Pinned) -> bytes:
             report.line(f"looking at {one.name} {one.folder or one.version}")
             return self._metadata(one, report)

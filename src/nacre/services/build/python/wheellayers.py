@@ -96,12 +96,12 @@ def lay(
                 write_wheel(writer, wheel, code, tag)
             writer.close()
 
-        if sum(wheel.unpacked for wheel in wheels) <= _SMALL:
-            out = BytesIO()
-            work(out.write)
-            out.seek(0)
-            return add_layer(store, out)
-        return _beside(store, work)
+        if sum(wheel.unpacked for wheel in wheels) > _SMALL:
+            return _beside(store, work)
+        out = BytesIO()
+        work(out.write)
+    out.seek(0)
+    return add_layer(store, out)
 
 
 def _beside(store: Store, work: Callable[[Callable[[bytes], object]], object]) -> tuple[Descriptor, Digest]:
