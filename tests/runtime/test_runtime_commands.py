@@ -10,11 +10,14 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from machine import needs_root
+
+PATIENCE = 30.0
 
 
 def hook(path: Path, word: str) -> dict[str, Any]:
@@ -130,12 +133,20 @@ def test_exec(runtime: Any, tmp_path: Path) -> None:
     file = str(tmp_path / "process.json")
     words = ("--detach", "--pid-file", str(tmp_path / "pid"), "--process", file)
     runtime("exec", *words, name, stdout=subprocess.DEVNULL)
-    assert Path(f"/proc/{(tmp_path / 'pid').read_text()}/cmdline").read_bytes().startswith(b"s")
+    words = Path(f"/proc/{(tmp_path / 'pid').read_text()}/cmdline")
+    until(lambda: words.read_bytes() == b"sleep\x001000\0")  # empty in the middle of execve(2)
     missing = runtime("exec", name, "nothere", check=False)
     assert (missing.returncode, missing.stderr) == (
         255,
         'exec: "nothere": executable file not found in $PATH\n',
     )
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def received(listener: socket.socket) -> int:

@@ -1,5 +1,6 @@
 """A registry that fetches from others: what its clients get, what those are asked, and who may not lie."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,9 @@ from fakeregistry import Exchange, FakeRegistry
 from nacre.engine.upstreams import upstreams_of
 from nacre.engine.wiring import Config, Wiring
 from nacre.services.server import RunningServer
+from nacre.services.server.upstreams.flights import Joined
+from nacre.services.server.upstreams.health import UpstreamHealth
+from nacre.services.server.upstreams.manifests import CachedManifests
 from nacre.words.oci import OCI_INDEX, OCI_MANIFEST
 from nacre.words.upstreams import UpstreamRules
 
@@ -158,6 +162,36 @@ def test_many_clients_cost_one_fetch_and_get_bytes_as_they_come(
     assert asked(fake, digest) == ["GET"]
     assert asked(fake, "manifests") == ["GET"]
     assert api("GET", f"docker.io/library/app/blobs/{digest}", Range="bytes=5-9").body == image.layer[5:10]
+
+
+def test_whoever_comes_as_the_first_fetch_ends_asks_no_more() -> None:
+    """A client at each turn of the loop: none finds the copy before its tag is believed."""
+    here, fetched = list[object](), list[str]()
+    place: Any = SimpleNamespace(
+        name="docker.io/a", upstream=SimpleNamespace(rules=UpstreamRules("docker.io", ""))
+    )
+
+    async def run(_place: object, _fetch: object, *_args: object) -> None:
+        fetched.append("1")
+        await asyncio.sleep(0)
+        here.append("manifest")
+
+    async def ask(_find: object, *_args: object) -> object:
+        return here[0] if here else None
+
+    state: Any = SimpleNamespace(catalog=SimpleNamespace(manifest=None), work=SimpleNamespace(ask=ask))
+    fetcher: Any = SimpleNamespace(by_tag=None)
+    pools: Any = SimpleNamespace(run=run)
+
+    async def clients() -> None:
+        manifests = CachedManifests(state, fetcher, pools, UpstreamHealth(), Joined(), print)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(30):
+                group.create_task(manifests.ready(None, place, "1"))  # type: ignore[arg-type]
+                await asyncio.sleep(0)
+
+    asyncio.run(clients())
+    assert fetched == ["1"]
 
 
 class opened:

@@ -11,7 +11,8 @@ from ....grammars.wire.routes import is_tag, parse_digest
 from ....words.errors import NacreError, RegistryError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
+    from typing import Any
 
     from starlette.requests import Request
 
@@ -55,10 +56,14 @@ class CachedManifests:
 
     async def fetch(self, place: UpstreamRepository, reference: str) -> None:
         """Ask the upstream, whatever is here. Raises RegistryError."""
-        key = (place.name, reference)
+        await self._shared(place, reference, lambda: self._fetch(place, reference))
+
+    async def _shared(
+        self, place: UpstreamRepository, reference: str, ask: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
         self._health.check(place, reference)
         try:
-            await self._joined.ask(key, lambda: self._fetch(place, reference))
+            await self._joined.ask((place.name, reference), ask)
         except NacreError as error:
             raise self._health.failed(place, reference, error, Code.MANIFEST_UNKNOWN) from None
 
@@ -70,9 +75,9 @@ class CachedManifests:
 
     async def _tag(self, request: Request, place: UpstreamRepository, tag: str) -> None:
         stored = await self._work.ask(self._catalog.manifest, place.name, tag)
-        if stored is not None and time.monotonic() < self._believed.get((place.name, tag), 0.0):
+        if stored is not None and self._is_believed(place, tag):
             return
-        asking = asyncio.ensure_future(self.fetch(place, tag))
+        asking = asyncio.ensure_future(self._shared(place, tag, lambda: self._refresh(place, tag)))
         try:
             async with asyncio.timeout(None if stored is None else _PATIENCE):
                 await asyncio.shield(asking)
@@ -81,14 +86,22 @@ class CachedManifests:
             if stored is None or _is_final(error):
                 raise
             self._serve_stale(request, place, tag, error)
-            return
-        self._believe(place, tag, place.upstream.rules.ttl)
+
+    async def _refresh(self, place: UpstreamRepository, tag: str) -> None:
+        """Ask, unless somebody asked between the look of who wants it and now."""
+        stored = await self._work.ask(self._catalog.manifest, place.name, tag)
+        if stored is None or not self._is_believed(place, tag):
+            await self._fetch(place, tag)
+            self._believe(place, tag, place.upstream.rules.ttl)
 
     def _serve_stale(self, request: Request, place: UpstreamRepository, tag: str, error: Exception) -> None:
         why = error.message if isinstance(error, NacreError) else f"{place.upstream.rules.name} is slow"
         self._log(f"stale: {place}:{tag} as it was: {why}")
         request.scope[STALE] = f"{why}: this is what it had before"
         self._believe(place, tag, _SOON)
+
+    def _is_believed(self, place: UpstreamRepository, tag: str) -> bool:
+        return time.monotonic() < self._believed.get((place.name, tag), 0.0)
 
     def _believe(self, place: UpstreamRepository, tag: str, seconds: float) -> None:
         if len(self._believed) >= _MOST:
