@@ -317,7 +317,7 @@ def test_exec_and_start_can_be_left_alone(nacre: Nacre, busybox_image: str) -> N
     execution.type(KEYS)
     assert execution.end() == 1
     assert b"read escape sequence\r\n" in execution.seen
-    assert any("sleep 1000" in line for line in nacre("top", "first").lines)
+    until(lambda: any("sleep 1000" in line for line in nacre("top", "first").lines))
 
 
 def test_the_size_goes_through(nacre: Nacre, busybox_image: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_commands import until
 
 PROGRAM = """
 import os, signal, subprocess, sys
@@ -105,7 +106,7 @@ def test_an_execution_in_the_background_lets_go(nacre: Any, busybox_image: str) 
     nacre("run", "-d", "--name", "box", busybox_image, "sleep", "100")
     try:
         assert nacre("exec", "-d", "box", "sleep", "100", timeout=30).out == ""
-        assert len([line for line in nacre("exec", "box", "ps").lines if "sleep 100" in line]) == 2
+        until(lambda: len([line for line in nacre("exec", "box", "ps").lines if "sleep 100" in line]) == 2)
         failed = nacre("exec", "-d", "box", "nosuch", check=False)
         assert (failed.code, failed.err) == (
             1,

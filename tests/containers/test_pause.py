@@ -59,9 +59,10 @@ class Up:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
+        time.sleep(0.005)
 
 
 def _state(pid: str) -> str:

@@ -13,7 +13,7 @@ from nacre.words.digest import Digest
 from nacre.words.errors import NacreError, Unsupported
 from nacre.words.oci import Descriptor, ImageConfig, Index, parse_document
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds."""
 
 
@@ -53,6 +53,7 @@ def _standing(number: str, pid: int) -> list[str]:
     while "T" in _states(pid):
         if time.monotonic() > end:
             return [f"processes of container {number} stand still"]
+        time.sleep(0.005)
     return []
 
 

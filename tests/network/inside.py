@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 LIBC = ctypes.CDLL(None, use_errno=True)
 FASTOPEN = 0x20000000
 UDP_SEGMENT = 103
-SHORT = 20.0
+SHORT = 60.0
 
 
 def sockaddr(host: str, port: int) -> bytes:
@@ -215,11 +215,11 @@ def datagrams(host: str, port: str) -> object:
 
 def answers(port: str) -> object:
     """Says who has asked, prints it, and calls at a port of theirs when told so; by UDP and TCP."""
-    listening = socket.create_server(("::", int(port)), family=socket.AF_INET6, dualstack_ipv6=True)
-    threading.Thread(target=lambda: [listening.accept() for _ in range(100)], daemon=True).start()
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as made:
         made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        made.bind(("::", int(port)))
+        made.bind(("::", int(port)))  # before TCP, which tests wait for
+        listening = socket.create_server(("::", int(port)), family=socket.AF_INET6, dualstack_ipv6=True)
+        threading.Thread(target=lambda: [listening.accept() for _ in range(100)], daemon=True).start()
         while True:
             data, (host, number, *rest) = made.recvfrom(65536)
             who = host.removeprefix("::ffff:")

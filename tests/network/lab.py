@@ -23,7 +23,7 @@ from nacre.words.addresses import packed
 
 MACHINE, OUTSIDE = "192.0.2.1", "192.0.2.9"
 MACHINE6, OUTSIDE6 = "2001:db8::1", "2001:db8::9"
-SECONDS = 20.0
+SECONDS = 60.0
 _SHORT = 0.5
 _SMALL = "nacre.ground.monitor.shim"
 _FAMILIES = {True: socket.AF_INET6, False: socket.AF_INET}

@@ -117,7 +117,7 @@ def test_a_create_that_was_killed_can_be_deleted(runtime: Any, tmp_path: Path) -
         assert runtime.state(name)["status"] == "creating"
         create.kill()
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
-    assert runtime.state(name)["status"] == "stopped"
+    runtime.wait(name)
     runtime("delete", name)
 
 

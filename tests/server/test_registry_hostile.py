@@ -3,6 +3,7 @@
 import errno
 import http.client
 import os
+import select
 import socket
 import threading
 import time
@@ -17,7 +18,7 @@ from nacre.words.errors import DiskFull
 from nacre.words.oci import OCI_MANIFEST
 
 ABSENT = "sha256:" + "0" * 64
-DEADLINE = 10.0
+DEADLINE = 60.0
 
 
 def until(condition):
@@ -230,13 +231,12 @@ class TestImpatient:
 
 
 def test_slow_clients_do_not_stall_others(api, make):
-    """More of them than there are threads."""
+    """More of them than there are threads: all is done before the first is given up."""
     locations = [api.begin("slow") for _ in range(40)]
     stalled = [send(api, "PATCH", location, "Content-Length: 1000\r\n", b"x") for location in locations]
-    began = time.monotonic()
     image = api.push_image("app", "1", b"x" * 100_000)
     assert api("GET", f"app/blobs/{make.digest(image.layer)}").body == image.layer
-    assert time.monotonic() - began < 5
+    assert not select.select(stalled, [], [], 0)[0], "one has its answer"
     for connection in stalled:
         connection.close()
 
