@@ -99,7 +99,6 @@ bytecode candidate compile environment indexes indexpage installed interpreter l
 pip pipconfig project projects provider requirement requirements requirementsfile resolve supply virtual wheel
 checked layerwriter localfiles pins readprojects wheelfiles wheellayers wheels wheelscripts
 advice doubled install installs packagecaches secrets
-executor order origin origins stagecache
 executor order origin origins stagecache networkprogram externalnetwork firewalld
 arithmetic bad bake baking block checkforms compose definition encodings expression hcl heredoc privileges
 opening sshkeys squash squashed strings substitution targets variable
@@ -108,7 +107,7 @@ licenses materials npm packageurls predicate provenance rpm spdx statement state
 access accounts administration authentication authorization failures grant migrations passwords rights role
 team teams versions collector durations garbage mentions
 about activity aged application applications artifact author bar bounded browsing bucket changed
-comparing counted exceeded exchange expired exposition fetch figures home identities in integrity
+comparing counted sequential exceeded exchange expired exposition fetch figures home identities in integrity
 invitation invitations issuer issuers joblocks jobs listings located location maintenance marks metrics
 object objects observed occurrence oidc opened outgoing page part place placed position post posting
 protocol query quota quotas rate rates readme registrycontent render renderer retention scrub scrubber

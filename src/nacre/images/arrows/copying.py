@@ -34,7 +34,7 @@ from ...words.value import Value
 from ..layers.sender import BlobSender, task_of
 from ..layers.streamed import StreamedBlob
 from ..model.schema import converted, converted_index, is_refusal, other_form, told
-from ..model.source import ConditionalSource, Referring, Remembering, TagAwareSink
+from ..model.source import ConditionalSource, Referring, Remembering, SequentialSink, TagAwareSink
 from ..places.layout import OciLayout
 from ..places.local import StoreSink, one_platform
 from .pull import WantedImage, bring, choose
@@ -187,8 +187,8 @@ class Copier:
         )
         self._choice = choice
         self._made: dict[Digest, bytes] = {}
-        one_by_one = getattr(sink, "one_by_one", False)
-        self._at_once = 1 if one_by_one else (choice.budget or Budget.of_machine()).transfers
+        is_sequential = isinstance(sink, SequentialSink)
+        self._at_once = 1 if is_sequential else (choice.budget or Budget.of_machine()).transfers
         self._tasks: dict[Digest, Task] = {}
         self._seen: set[Digest] = set()
         self._manifests = self._referrers = self._count = self._bytes = 0
@@ -317,8 +317,9 @@ class Copier:
         for each in (descriptor, *_children(_Document(descriptor, data))):
             for entry in self.source.referrers(each.digest):
                 self._refers(entry, depth)
-            for tag in cosign_tags(each.digest) if getattr(self.sink, "keeps_tags", True) else ():
-                self._tagged(tag)
+            if not isinstance(self.sink, SequentialSink) or self.sink.keeps_tags:
+                for tag in cosign_tags(each.digest):
+                    self._tagged(tag)
 
     def _tagged(self, tag: str) -> None:
         """What refers to a document only by the name of its tag, if there is such a tag."""

@@ -144,6 +144,15 @@ class Sink(Protocol):
 
 
 @runtime_checkable
+class SequentialSink(Sink, Protocol):
+    """A sink that writes one blob after another: several open at once would only let connections wait."""
+
+    @property
+    def keeps_tags(self) -> bool:
+        """Whether an image can have a tag that is not a reference, as cosign's."""
+
+
+@runtime_checkable
 class TagAwareSink(Sink, Protocol):
     """A sink that can be asked what a name means there."""
 

@@ -33,8 +33,6 @@ class ArchiveSink:
     """
 
     where = "archive"
-    one_by_one = True
-    """To open several blobs at once would only let connections wait."""
 
     def __init__(
         self, write: Callable[[bytes], object], *, docker: bool = True, full_names: bool = False,
