@@ -14,7 +14,6 @@ from nacre.cli.options import (
     Option,
     arity,
     choice,
-    decimal,
     flag,
     many,
     number,
@@ -36,7 +35,6 @@ OPTIONS = (
     choice("--pull", "When to pull", ("always", "missing", "never"), default="missing"),
     text("--progress", "How to show").replace(implied="plain"),
     number("--pids-limit", "Processes"),
-    decimal("--cpus", "Processors"),
     size("-m, --memory", "Memory"),
 )
 
@@ -74,7 +72,6 @@ def refused(*argv: str) -> UsageError:
             ["A=1", "B=2", "C=3", "D", "E=5"],
         ),
         (["--pids-limit", "-1"], "pids_limit", -1),
-        (["--cpus", "1.5"], "cpus", 1.5),
         (["-m", "512m"], "memory", 512 << 20),
         (["-m1.5g"], "memory", 3 << 29),
         (["-h", "box"], "hostname", "box"),
@@ -95,7 +92,7 @@ def test_defaults() -> None:
     shown = {option.key: getattr(args, option.key) for option in OPTIONS}
     assert shown == {
         "detach": False, "interactive": False, "tty": False, "sig_proxy": True, "env": [], "name": "",
-        "hostname": "", "pull": "missing", "progress": "", "pids_limit": None, "cpus": 0.0, "memory": 0,
+        "hostname": "", "pull": "missing", "progress": "", "pids_limit": None, "memory": 0,
     }  # fmt: skip
     assert args.given == set()
 
@@ -141,7 +138,6 @@ def test_a_dash_is_a_positional() -> None:
             'invalid argument "maybe" for "-d, --detach" flag: not a boolean (true or false)',
         ),
         (["--pids-limit", "x"], 'invalid argument "x" for "--pids-limit" flag: not a whole number'),
-        (["--cpus", "nan"], 'invalid argument "nan" for "--cpus" flag: not a number'),
         (["-m", "xx"], 'invalid argument "xx" for "-m, --memory" flag: invalid size: \'xx\''),
         (["--pull=no"], 'invalid argument "no" for "--pull" flag: expected one of always, missing, never'),
     ],

@@ -97,12 +97,6 @@ def number(
     return Option(name, short, help, kind, type, default, (), "", False, hidden)
 
 
-def decimal(spelling: str, help: str, *, default: float = 0.0, type: str = "decimal") -> Option:
-    """A number with a fraction; gives `float`, or `default` when absent."""
-    short, name = _names(spelling)
-    return Option(name, short, help, "float", type, default)
-
-
 def size(spelling: str, help: str, *, default: int = 0, type: str = "bytes") -> Option:
     """An amount such as `512m` or `1.5GiB`, in binary units as docker reads it; gives bytes as `int`."""
     short, name = _names(spelling)
@@ -322,16 +316,6 @@ def _read_int(written: str) -> int:
     return int(written)
 
 
-def _read_float(written: str) -> float:
-    try:
-        value = float(written)
-    except ValueError:
-        raise ValueError("not a number") from None
-    if not -1e18 < value < 1e18:
-        raise ValueError("not a number")
-    return value
-
-
 def read_bytes(written: str) -> int:
     """A size in binary units. Raises ValueError."""
     from ..words.sizes import read_size
@@ -340,6 +324,6 @@ def read_bytes(written: str) -> int:
 
 
 _READERS: dict[str, Callable[[str], Any]] = {
-    "text": _read_text, "bool": _read_bool, "int": _read_int, "float": _read_float, "bytes": read_bytes,
+    "text": _read_text, "bool": _read_bool, "int": _read_int, "bytes": read_bytes,
     "network": _read_network,
 }  # fmt: skip

@@ -19,7 +19,6 @@ ULIMITS = (
 )  # fmt: skip
 _STREAMS = ("stdin", "stdout", "stderr")
 _DURATIONS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-_MAX_KEYS = 16
 _PAIR = 2
 _NANO, _LONGEST_NUMBER = 9, 32
 _LIGHTEST, _HEAVIEST, _MOST_WEIGHT = 10, 1000, (1 << 16) - 1

@@ -15,7 +15,7 @@ from ..words.value import Value
 
 MAGIC = b"\x7fELF"
 _PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
-_DT_NULL, _DT_NEEDED, _DT_STRTAB, _DT_SONAME, _DT_RPATH, _DT_RUNPATH = 0, 1, 5, 14, 15, 29
+_DT_NULL, _DT_NEEDED, _DT_STRTAB, _DT_RPATH, _DT_RUNPATH = 0, 1, 5, 15, 29
 _CACHE_MAGIC = b"glibc-ld.so.cache1.1"
 _CACHE_ENTRY = Struct("<iIIIQ")
 
@@ -30,7 +30,6 @@ class Elf(Value):
     kind: tuple[int, int, int]
     interp: str = ""
     needed: tuple[str, ...] = ()
-    soname: str = ""
     rpath: tuple[str, ...] = ()
     runpath: tuple[str, ...] = ()
 
@@ -61,7 +60,7 @@ class _ElfParser:
         folders = {tag: tuple(f for text in names[tag] for f in text.split(":") if f) for tag in _NAMED}
         return Elf(
             kind, interp.rstrip(b"\0").decode("utf-8", "surrogateescape"), tuple(names[_DT_NEEDED]),
-            "".join(names[_DT_SONAME][:1]), folders[_DT_RPATH], folders[_DT_RUNPATH],
+            folders[_DT_RPATH], folders[_DT_RUNPATH],
         )  # fmt: skip
 
     def _segments(self) -> list[tuple[int, int, int, int]]:
@@ -108,7 +107,7 @@ class _ElfParser:
         return self.data[offset : offset + min(size, 4096)]
 
 
-_NAMED = (_DT_NEEDED, _DT_SONAME, _DT_RPATH, _DT_RUNPATH)
+_NAMED = (_DT_NEEDED, _DT_RPATH, _DT_RUNPATH)
 
 
 def parse_cache(data: bytes) -> dict[str, list[str]]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nacre.grammars.dockerfile.expand import expand, expand_document, expand_words, mention, split_raw
+from nacre.grammars.dockerfile.expand import expand, expand_document, expand_words, split_raw
 from nacre.grammars.dockerfile.tokens import Token
 from nacre.words.errors import DockerfileError
 
@@ -64,11 +64,6 @@ def test_words_split_after_expansion() -> None:
 
 def test_document_keeps_quotes() -> None:
     assert expand_document("say \"$V\" '$V' \\$V\n", ENV) == "say \"foo.bar.baz\" 'foo.bar.baz' $V\n"
-
-
-def test_mention_never_fails() -> None:
-    assert mention("RUN echo $V $UNSET 'x'", ENV) == "RUN echo foo.bar.baz $UNSET 'x'"
-    assert mention("RUN echo ${V ", ENV) == "RUN echo ${V "
 
 
 def test_split_raw_finds_heredoc_words() -> None:

@@ -65,11 +65,6 @@ def unquote(text: str, raw: bool) -> list[str]:
     return _quietly(Lexer(text, {}, "\\", Quoting(raw_quotes=raw, keep_unset=True)))[1]
 
 
-def mention(text: str, env: Mapping[str, str], escape: str = "\\") -> str:
-    """`text` for showing: what is set is replaced, quotes stay, nothing fails."""
-    return _quietly(Lexer(text, env, escape, Quoting(raw_quotes=True, keep_unset=True)))[0] or text
-
-
 def _is_plain(word: str, escape: str) -> bool:
     return "$" not in word and "'" not in word and '"' not in word and escape not in word
 

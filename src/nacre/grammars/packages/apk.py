@@ -35,5 +35,5 @@ def _package(fields: dict[int, str], path: str) -> Package:
     source = said("o") if said("o") != said("P") else ""
     return Package(
         "apk", said("P"), said("V"), architecture=said("A"), license=said("L"), supplier=said("m"),
-        homepage=said("U"), source=source, path=path,
+        source=source, path=path,
     )  # fmt: skip

@@ -14,9 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_WANTED = frozenset(
-    (b"package", b"version", b"architecture", b"status", b"maintainer", b"homepage", b"source")
-)
+_WANTED = frozenset((b"package", b"version", b"architecture", b"status", b"maintainer", b"source"))
 
 
 def parse_status(data: bytes, path: str) -> Iterator[Package]:
@@ -52,5 +50,5 @@ def _package(fields: dict[bytes, bytes], path: str) -> Package:
         source = f"{source}@{version}"
     return Package(
         "deb", said(b"package"), said(b"version"), architecture=said(b"architecture"),
-        supplier=said(b"maintainer"), homepage=said(b"homepage"), source=source, path=path,
+        supplier=said(b"maintainer"), source=source, path=path,
     )  # fmt: skip

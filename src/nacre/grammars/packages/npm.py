@@ -38,9 +38,8 @@ def parse_manifest(data: bytes, path: str) -> Package | None:
     if not name or not version:
         return None
     return _package(name, version, path).replace(
-        license=_license(fields), supplier=_author(fields.get("author")),
-        homepage=line_of(fields.get("homepage")),
-    )  # fmt: skip
+        license=_license(fields), supplier=_author(fields.get("author"))
+    )
 
 
 def parse_lock(data: bytes, path: str) -> Iterator[Package]:

@@ -24,7 +24,6 @@ class Package(Value):
     epoch: str = ""
     license: str = ""
     supplier: str = ""
-    homepage: str = ""
     source: str = ""
     path: str = ""
 

@@ -36,5 +36,5 @@ def parse_metadata(data: bytes, path: str) -> Package | None:
         "pypi", fields[b"name"], fields[b"version"],
         license=fields.get(b"license-expression") or fields.get(b"license", ""),
         supplier=fields.get(b"author") or fields.get(b"author-email", ""),
-        homepage=fields.get(b"home-page", ""), path=path,
+        path=path,
     )  # fmt: skip

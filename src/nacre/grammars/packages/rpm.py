@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 MAGIC = b"SQLite format 3\0"
 _NAME, _VERSION, _RELEASE, _EPOCH, _VENDOR = 1000, 1001, 1002, 1003, 1011
-_LICENSE, _URL, _ARCH, _SOURCE = 1014, 1020, 1022, 1044
+_LICENSE, _ARCH, _SOURCE = 1014, 1022, 1044
 _INT32, _STRINGS = 4, (6, 8, 9)
-_TAGS = frozenset((_NAME, _VERSION, _RELEASE, _EPOCH, _VENDOR, _LICENSE, _URL, _ARCH, _SOURCE))
+_TAGS = frozenset((_NAME, _VERSION, _RELEASE, _EPOCH, _VENDOR, _LICENSE, _ARCH, _SOURCE))
 _MOST = 64 << 20
 _STEPS, _EVERY = 20_000, 10_000
 """How often the database is asked whether it goes on too long, and after how many steps of its machine."""
@@ -83,7 +83,7 @@ def parse_header(blob: bytes, path: str) -> Package:
     version = "-".join(filter(None, (found.get(_VERSION, ""), found.get(_RELEASE, ""))))
     return Package(
         "rpm", found.get(_NAME, ""), version, architecture=found.get(_ARCH, ""), epoch=found.get(_EPOCH, ""),
-        license=found.get(_LICENSE, ""), supplier=found.get(_VENDOR, ""), homepage=found.get(_URL, ""),
+        license=found.get(_LICENSE, ""), supplier=found.get(_VENDOR, ""),
         source=found.get(_SOURCE, ""), path=path,
     )  # fmt: skip
 

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     Table = Mapping[str, Any]
 
-_MAX_PACKAGES = 10_000
-
 
 class Locked(Value):
     """A package of a lock: its `files`, or a `folder`. Without URLs its `index` ("" the usual) has them."""

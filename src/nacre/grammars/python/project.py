@@ -69,7 +69,6 @@ class Project(Value):
     scripts: tuple[tuple[str, str], ...] = ()
     system: BuildSystem | None = None
     folders: tuple[tuple[str, str], ...] = ()
-    workspace: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
     indexes: tuple[tuple[str, str, bool], ...] = ()
     dynamic: bool = False
@@ -115,7 +114,6 @@ def _project(document: Table, where: str) -> Project:
         system=_system(document, uv, poetry),
         groups=(*about.groups, *_groups(document.get("dependency-groups", {}))),
         folders=tuple(own.items()),
-        workspace=tuple(canonical(name) for name, row in sources.items() if row.get("workspace")),
         members=tuple(map(str, uv.get("workspace", {}).get("members", ()))),
         indexes=(*_uv_indexes(uv), *_poetry_indexes(poetry)),
         settings=settings,

@@ -77,7 +77,7 @@ class Records:
         """As entries have them."""
         return tuple(sorted(self.xattrs.items())) if self.xattrs else ()
 
-    def real_size(self, stored: int, name: bytes) -> int:
+    def real_size(self, name: bytes) -> int:
         """The size of a sparse file with its holes. Raises InvalidArchive when it is not said."""
         if self.sparse_size is None:
             raise InvalidArchive(f"archive entry {show(name)} is sparse but has no size")

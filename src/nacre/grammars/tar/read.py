@@ -360,9 +360,9 @@ def _sparse(
         return segments, real, stored
     if records.sparse_major == 1 and records.sparse_minor == 0:
         segments = read_pax_1_0(source.take, stored, name)
-        return segments, records.real_size(stored, name), stored - (source.position - before)
+        return segments, records.real_size(name), stored - (source.position - before)
     found = pax_map(records, name)
-    return found, stored if found is None else records.real_size(stored, name), stored
+    return found, stored if found is None else records.real_size(name), stored
 
 
 def _checked(

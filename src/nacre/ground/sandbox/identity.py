@@ -15,7 +15,6 @@ _ENOENT, _EACCES, _ENOEXEC, _ENOTDIR, _EPERM, _EINVAL, _ELOOP = 2, 13, 8, 20, 1,
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TIOCSCTTY = 0x540E
 _LAST_CAPABILITY = 40
-_CAP_SETPCAP = 8
 
 
 class Account(Operation):

@@ -20,7 +20,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ....grammars.python.target import Target
     from ....ground.work.budget import Budget
     from ....stores.store import Store
     from ....words.digest import Digest
@@ -32,11 +31,6 @@ if TYPE_CHECKING:
 
 _BATCH, _BATCHES = 1 << 19, 32
 """Bytes of source that are compiled at once, and about how many such batches there are at most."""
-
-
-def tag_of(target: Target) -> str:
-    """The middle of the names of .pyc files: cpython-312."""
-    return f"cpython-{target.short.replace('.', '')}"
 
 
 def compile_here(modules: Iterable[tuple[str, bytes]], budget: Budget) -> dict[str, bytes]:

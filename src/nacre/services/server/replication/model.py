@@ -100,16 +100,6 @@ class ReplicationPlace(NamedTuple):
         return f"replication {self.rule.name}"
 
 
-class ReplicationLook(Protocol):
-    """Compares the two sides of a rule."""
-
-    def differences(self) -> Iterator[tuple[str, str, str]]:
-        """Repository, tag and digest of what is to be brought; the digest is "" for a tag that is the same.
-
-        Raises RegistryError, ContentError.
-        """
-
-
 class ReplicationWay(Protocol):
     """One of the two ways: push or pull."""
 
