@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 _MAX_SECRET = 4096
 ROLES = ("read", "write", "delete", "admin")
 ROOT = text("--root", "Directory of the registry (default: `registry` in the store)", type="path")
-PLACE = (ROOT, text("--url", "The registry at https://HOST[:PORT], as you logged in there", type="url"))
+PLACE = (
+    ROOT,
+    text("--url", "Use the registry at https://HOST[:PORT], with the credentials of nacre login", type="url"),
+)
 """Of commands that administer a registry: which one."""
 
 
@@ -295,18 +298,18 @@ _WHO = (text("--user", "A user"), text("--team", "A team"), *PLACE)
 USER_ADD = Command(
     "NAME", _add_user, store=False,
     options=(
-        flag("--admin", "May do everything; the first user must"),
+        flag("--admin", "Make the user an administrator; the first user must be one"),
         _PASSWORD,
-        flag("--robot", "Logs in by tokens alone, and has no namespace of its own"),
+        flag("--robot", "The user logs in with tokens only, and has no namespace"),
         *PLACE,
     ),
-    details="With the first user the registry is closed: from then on everybody has to log in.",
+    details="As soon as there is a user, everybody has to log in.",
 )  # fmt: skip
 USER_UPDATE = Command(
     "NAME", _update_user, store=False,
     options=(
-        flag("--admin", "Make it an administrator; --admin=false takes that back"),
-        flag("--disabled", "Let it do nothing any more; --disabled=false takes that back"),
+        flag("--admin", "Make the user an administrator; --admin=false undoes that"),
+        flag("--disabled", "Lock the user out; --disabled=false undoes that"),
         flag("--password", "Ask for a new password"),
         _PASSWORD,
         *PLACE,
@@ -331,33 +334,33 @@ GRANTS = Command(
 NAMESPACE_SET = Command(
     "NAMESPACE", _set_namespace, store=False,
     options=(
-        many("--immutable", "Tags that match the pattern stay as they are once set", type="pattern"),
-        flag("--no-immutable", "No pattern any more"),
-        flag("--public", "Everybody may read; --public=false: only who may read by a grant"),
-        text("--quota", "Most that it may hold, in bytes or 500MB, 10GB; 0 for no bound", type="bytes"),
+        many("--immutable", "Tags that match cannot be changed once set", type="pattern"),
+        flag("--no-immutable", "Remove the patterns"),
+        flag("--public", "Anybody may read; --public=false: only users with a role"),
+        text("--quota", "Maximum size, in bytes or as 500MB, 10GB; 0: no limit", type="bytes"),
         *PLACE,
     ),
-    details="The closest namespace that says something about a repository decides. Every quota above a"
-    " repository must hold; content that its repositories share counts once.",
+    details="The closest namespace with a setting decides. All quotas above a repository apply; content that"
+    " repositories share counts once.",
 )  # fmt: skip
 NAMESPACE_LS = Command("", _namespaces, store=False, options=(FORMAT, _NAMES, *PLACE))
 TOKEN_ADD = Command(
     "USER", _add_token, store=False,
     options=(
-        text("--expires", "Let it end after this time (30d, 12h)", type="duration"),
-        text("--label", "Say what it is for"),
-        text("--namespace", "Let it work in this namespace alone", default="*"),
+        text("--expires", "Expire after this time (30d, 12h)", type="duration"),
+        text("--label", "What the token is for"),
+        text("--namespace", "Restrict the token to this namespace", default="*"),
         choice("--role", "At most: read, write, delete or admin", ROLES, default="admin"),
         *PLACE,
     ),
-    details="The token takes the place of the password: nacre login -u USER. It is shown once.",
+    details="The token replaces the password of nacre login -u USER. It is shown once.",
 )  # fmt: skip
 TOKEN_RM = Command("ID [ID...]", _remove_tokens, store=False, options=PLACE)
 TOKEN_LS = Command("", _tokens, store=False, options=(FORMAT, QUIET, *PLACE))
 AUDIT = Command(
     "", _audit, store=False,
     options=(
-        text("--action", "Only this: push, tag, mount, delete, pull, login, refused, grant, ..."),
+        text("--action", "Only this action: push, tag, mount, delete, pull, login, refused, grant, ..."),
         FORMAT,
         number("-n, --last", "Show this many of the newest entries", default=100),
         text("--repository", "Only what concerns this repository"),
@@ -365,5 +368,5 @@ AUDIT = Command(
         text("--since", "Only what happened within this time (12h, 30d)", type="duration"),
         text("--user", "Only what this user did"),
     ),
-    details="Pulls are remembered where the configuration says so ([activity] pulls).",
+    details="Pulls are recorded if the configuration says so ([activity] pulls).",
 )  # fmt: skip

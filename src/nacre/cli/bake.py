@@ -300,8 +300,8 @@ COMMAND = Command(
         many("--set", "Override target value (e.g., targetpattern.key=value)", type="stringArray"),
     ),
     details=(
-        "Without -f, the compose and bake files of this folder are read, the later over the earlier. If the\n"
-        "first argument is a git repository or a URL, they are read from there, and -f cwd://FILE from\n"
-        "this folder."
+        "Without -f, the compose and bake files of this folder are read, and later ones override "
+        "earlier ones. If the first argument is a git repository or a URL, they are read from there, and "
+        "-f cwd://FILE from this folder."
     ),
 )

@@ -454,7 +454,7 @@ COMMAND = Command(
             default="auto",
         ),
         many("-o, --output", 'Output destination (format: "type=local,dest=path")', type="stringArray"),
-        choice("--on-fail", "What to do when a RUN fails: a shell in its root", ("", "shell")),
+        choice("--on-fail", "Open a shell in the root of a RUN that fails", ("", "shell")),
         flag("--pull", "Always attempt to pull all referenced images"),
         flag("--push", "Shorthand for --output=type=registry"),
         flag("-q, --quiet", "Suppress the build output and print image ID on success"),
@@ -474,7 +474,7 @@ COMMAND = Command(
         text("--sbom", 'Shorthand for "--attest=type=sbom"'),
     ),
     details=(
-        "PATH is the directory to build from, or a tar of it; - reads a tar, or only a Dockerfile, from\n"
+        "PATH is the directory to build from, or a tar of it; - reads a tar, or only a Dockerfile, from "
         "STDIN. A URL is a git repository (URL#REF:DIRECTORY), a tar, or a Dockerfile."
     ),
 )

@@ -130,7 +130,7 @@ _FILTER = many(
 )
 _DETAILS = (
     "TIME is an age (24h, 10m) or a timestamp, and means the last use. TYPE is regular, exec.cachemount or "
-    "source.local. Of what an image needs too, nothing can be reclaimed here."
+    "source.local. What an image needs, too, cannot be reclaimed here."
 )
 
 DU = Command(

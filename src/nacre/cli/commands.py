@@ -57,9 +57,7 @@ COMMANDS = {
     "create": CommandEntry("create", "Create a new container"),
     "diff": CommandEntry("diff", "Inspect changes to files of a container, or between two images"),
     "events": CommandEntry("events", "Get real time events from the store"),
-    "explore": CommandEntry(
-        "explore", "Show where the bytes of an image are, and which are wasted", "EXPLORE"
-    ),
+    "explore": CommandEntry("explore", "Show how an image uses its bytes, and which are wasted", "EXPLORE"),
     "export": CommandEntry("export", "Export a container's filesystem as a tar archive"),
     "history": CommandEntry("history", "Show the history of an image"),
     "import": CommandEntry("import_", "Import the contents from a tarball to create a filesystem image"),
@@ -70,8 +68,10 @@ COMMANDS = {
     "load": CommandEntry("load", "Load an image from a tar archive or STDIN"),
     "logs": CommandEntry("logs", "Fetch the logs of a container"),
     "mirror": CommandEntry("mirror", "Mirror repositories as listed in a file, copying only changes"),
-    "mount": CommandEntry("mount", "Mount a container's or an image's filesystem and print where", "MOUNT"),
-    "optimize": CommandEntry("optimize", "Record what an image reads at its start, for lazy pulls of it"),
+    "mount": CommandEntry(
+        "mount", "Mount a container's or an image's filesystem and print its path", "MOUNT"
+    ),
+    "optimize": CommandEntry("optimize", "Record what an image reads when it starts, to speed up lazy pulls"),
     "pause": CommandEntry("pause", "Pause all processes within one or more containers", "PAUSE"),
     "port": CommandEntry("port", "List port mappings or a specific mapping for the container"),
     "rename": CommandEntry("rename", "Rename a container"),

@@ -116,55 +116,63 @@ GROUPS = {
         {"list": "ls", "remove": "rm"},
     ),
     "registry": Group(
-        "Run a registry",
+        "Run and manage a registry",
         {
-            "audit": CommandEntry("accounts", "Show who changed, pushed, deleted, logged in", "AUDIT"),
+            "audit": CommandEntry("accounts", "Show the audit log", "AUDIT"),
             "backup": CommandEntry("registry", "Copy a registry while it is served", "BACKUP"),
-            "check": CommandEntry("registry", "Prove that every image can be pulled", "CHECK"),
-            "gc": CommandEntry("registry", "Remove what nothing names any more", "GC"),
-            "grant": CommandEntry("accounts", "Let a user or a team do something in a namespace", "GRANT"),
-            "grants": CommandEntry("accounts", "List who may do what", "GRANTS"),
-            "import": CommandEntry("registry", "Take over another registry", "IMPORT"),
-            "namespace ls": CommandEntry("accounts", "List what holds in namespaces", "NAMESPACE_LS"),
+            "check": CommandEntry("registry", "Verify that every image can be pulled", "CHECK"),
+            "gc": CommandEntry("registry", "Remove unreferenced manifests and blobs", "GC"),
+            "grant": CommandEntry("accounts", "Give a user or a team a role in a namespace", "GRANT"),
+            "grants": CommandEntry("accounts", "List the roles of users and teams", "GRANTS"),
+            "import": CommandEntry("registry", "Import the content of another registry", "IMPORT"),
+            "namespace ls": CommandEntry("accounts", "List the settings of namespaces", "NAMESPACE_LS"),
             "namespace set": CommandEntry(
-                "accounts", "Make a namespace public, its tags immutable, or limit it", "NAMESPACE_SET"
+                "accounts", "Change the visibility, immutable tags or quota of a namespace", "NAMESPACE_SET"
             ),
-            "purge": CommandEntry("registrycontent", "Remove for good what was deleted", "PURGE"),
-            "replication add": CommandEntry("replication", "Add a rule for another registry", "ADD"),
-            "replication ls": CommandEntry("replication", "List what replicates, and how far it is", "LS"),
-            "replication rm": CommandEntry("replication", "Remove rules that were added", "RM"),
+            "purge": CommandEntry("registrycontent", "Permanently remove deleted content", "PURGE"),
+            "replication add": CommandEntry("replication", "Add a replication rule", "ADD"),
+            "replication ls": CommandEntry("replication", "List replication rules and their progress", "LS"),
+            "replication rm": CommandEntry("replication", "Remove replication rules", "RM"),
             "replication run": CommandEntry("replication", "Compare and replicate everything now", "RUN"),
-            "replication status": CommandEntry("replication", "Show what waits or has failed", "STATUS"),
+            "replication status": CommandEntry(
+                "replication", "Show pending and failed replications", "STATUS"
+            ),
             "repo inspect": CommandEntry(
-                "registrycontent", "Show what is known of repositories", "REPO_INSPECT"
+                "registrycontent", "Display detailed information on repositories", "REPO_INSPECT"
             ),
             "repo ls": CommandEntry("registrycontent", "List repositories", "REPO_LS"),
             "repo rm": CommandEntry("registrycontent", "Delete repositories, tags or manifests", "REPO_RM"),
-            "repo set": CommandEntry("registrycontent", "Say what a repository is for", "REPO_SET"),
+            "repo set": CommandEntry(
+                "registrycontent", "Set the description or README of a repository", "REPO_SET"
+            ),
             "repo tags": CommandEntry("registrycontent", "List the tags of a repository", "REPO_TAGS"),
-            "restore": CommandEntry("registry", "Make a registry of a backup", "RESTORE"),
-            "retention": CommandEntry("registrycontent", "Remove tags by number and age", "RETENTION"),
-            "revoke": CommandEntry("accounts", "Take back what was granted", "REVOKE"),
+            "restore": CommandEntry("registry", "Restore a registry from a backup", "RESTORE"),
+            "retention": CommandEntry("registrycontent", "Remove old tags by rules", "RETENTION"),
+            "revoke": CommandEntry(
+                "accounts", "Remove the role of a user or a team in a namespace", "REVOKE"
+            ),
             "serve": CommandEntry("registry", "Serve a registry over HTTP"),
             "team add": CommandEntry("accounts", "Create teams", "TEAM_ADD"),
             "team join": CommandEntry("accounts", "Make users members of a team", "TEAM_JOIN"),
-            "team leave": CommandEntry("accounts", "Take users out of a team", "TEAM_LEAVE"),
+            "team leave": CommandEntry("accounts", "Remove users from a team", "TEAM_LEAVE"),
             "team ls": CommandEntry("accounts", "List teams", "TEAM_LS"),
             "team rm": CommandEntry("accounts", "Remove teams", "TEAM_RM"),
             "token add": CommandEntry("accounts", "Create a token for a user", "TOKEN_ADD"),
             "token ls": CommandEntry("accounts", "List tokens", "TOKEN_LS"),
             "token rm": CommandEntry("accounts", "Remove tokens", "TOKEN_RM"),
-            "trust add": CommandEntry("trust", "Let CI jobs push by the tokens of their issuer", "TRUST_ADD"),
-            "trust ls": CommandEntry("trust", "List what CI jobs may do", "TRUST_LS"),
-            "trust rm": CommandEntry("trust", "Trust an issuer no more", "TRUST_RM"),
-            "undelete": CommandEntry("registrycontent", "Restore what was deleted or moved", "UNDELETE"),
+            "trust add": CommandEntry(
+                "trust", "Let CI jobs log in with tokens of their CI system", "TRUST_ADD"
+            ),
+            "trust ls": CommandEntry("trust", "List trusted issuers and what their jobs may do", "TRUST_LS"),
+            "trust rm": CommandEntry("trust", "Stop trusting issuers", "TRUST_RM"),
+            "undelete": CommandEntry(
+                "registrycontent", "Restore deleted or moved tags and manifests", "UNDELETE"
+            ),
             "user add": CommandEntry("accounts", "Create a user", "USER_ADD"),
             "user ls": CommandEntry("accounts", "List users", "USER_LS"),
             "user rm": CommandEntry("accounts", "Remove users", "USER_RM"),
-            "user update": CommandEntry(
-                "accounts", "Change the password or the state of a user", "USER_UPDATE"
-            ),
-            "webhook ls": CommandEntry("registrycontent", "List who is told what happens", "WEBHOOK_LS"),
+            "user update": CommandEntry("accounts", "Change the password or status of a user", "USER_UPDATE"),
+            "webhook ls": CommandEntry("registrycontent", "List webhooks", "WEBHOOK_LS"),
             "webhook test": CommandEntry("registrycontent", "Send a test event to webhooks", "WEBHOOK_TEST"),
         },
         {},

@@ -42,7 +42,7 @@ def of_group(name: str, group: Group) -> str:
 def of_command(name: str, entry: CommandEntry) -> str:
     """What `nacre run --help` prints. Imports the command."""
     command = load(name, entry)
-    blocks = [usage(name, command), entry.summary, command.details, _aliases(name, entry)]
+    blocks = [usage(name, command), entry.summary, _filled(command.details), _aliases(name, entry)]
     return "\n\n".join([*filter(None, blocks), *filter(None, [_options("Options", command.options)])])
 
 
@@ -51,6 +51,14 @@ def usage(name: str, command: Command) -> str:
     visible = any(not option.hidden for option in command.options)
     words = ["Usage:  nacre", name, "[OPTIONS]" if visible else "", command.arguments]
     return " ".join(filter(None, words))
+
+
+def _filled(details: str) -> str:
+    """Lines that are too wide for the terminal are wrapped; the others stay as they are."""
+    return "\n".join(
+        textwrap.fill(line, max(_columns(), _NARROWEST), break_on_hyphens=False)
+        for line in details.split("\n")
+    )
 
 
 def _aliases(name: str, entry: CommandEntry) -> str:
@@ -75,9 +83,13 @@ def _options(title: str, options: Iterable[Option]) -> str:
         return ""
     left = [_left(option) for option in shown]
     width = max(map(len, left)) + _GUTTER
-    room = max(shutil.get_terminal_size((80, 24)).columns - width, _NARROWEST)
+    room = max(_columns() - width, _NARROWEST)
     lines = [_row(start, option, width, room) for start, option in zip(left, shown, strict=True)]
     return f"{title}:\n" + "\n".join(lines)
+
+
+def _columns() -> int:
+    return shutil.get_terminal_size((80, 24)).columns
 
 
 def _left(option: Option) -> str:

@@ -83,6 +83,6 @@ COMMAND = Command(
         text("-u, --username", "Username"),
     ),
     store=False,
-    details="Credentials go into docker's config.json (mode 0600), or the file that REGISTRY_AUTH_FILE\n"
+    details="Credentials go into docker's config.json (mode 0600), or the file that REGISTRY_AUTH_FILE "
     "names, or to the credential helper that this file names. The default SERVER is Docker Hub.",
 )

@@ -188,7 +188,7 @@ INSPECT = Command(
     _inspect,
     options=(
         text("-f, --format", "Format output: 'json' or a Go template"),
-        flag("-v, --verbose", "Verbose output for diagnostics; there is no more"),
+        flag("-v, --verbose", "Verbose output for diagnostics (has no effect)"),
     ),
 )
 RM = Command(

@@ -127,7 +127,7 @@ COMMAND = Command(
     run=run,
     options=(
         flag("-a, --all-tags", "Download all tagged images in the repository"),
-        flag("--lazy", "Return before the content is here; it comes when it is read, and behind"),
+        flag("--lazy", "Return before the content is here: it is fetched when read, and in the background"),
         text("--platform", "Set platform if the registry offers several", type="os/arch"),
         choice("--progress", "Set type of progress output", ("auto", "plain", "json"), default="auto"),
         flag("-q, --quiet", "Suppress verbose output"),

@@ -273,111 +273,114 @@ def _import_folder(context: Context, args: Args, source: str) -> int:
 
 _FORMAT = text("-f, --format", "Format output: 'json' or a Go template")
 _QUIET = flag("-q, --quiet", "Show no progress")
-_SPARSE = flag("--sparse", "Parts of a manifest that were never pushed are no damage")
+_SPARSE = flag("--sparse", "Do not report parts of manifests that were never pushed")
 _RULES = (
-    text("--gc-grace", "How long a blob stays that no manifest needs", default="24h", type="duration"),
-    text("--untagged-age", "How long a manifest stays that nothing names; 0s for ever", default="30d",
+    text("--gc-grace", "Keep unreferenced blobs for this time", default="24h", type="duration"),
+    text("--untagged-age", "Keep untagged manifests for this time; 0s: forever", default="30d",
          type="duration"),
 )  # fmt: skip
 GC = Command(
     "", _collect, store=False,
     options=(flag("--dry-run", "Only show what is unused"), FORMAT, *_RULES, *PLACE),
-    details="A registry that is served does this by itself. What is unused is noted when it is found, and"
-    " removed when it has been so for the time given.",
+    details="A served registry does this by itself. Unused content is marked when it is found, and removed"
+    " when it has stayed unused for the given time.",
 )  # fmt: skip
 CHECK = Command(
     "", _check, store=False,
     options=(
-        text("--config", "The configuration that says where content is", type="path"),
+        text("--config", "Configuration file that says where content is", type="path"),
         _FORMAT,
-        text("--rate", "Read no more than this in a second; a request to a bucket counts as 64KiB",
+        text("--rate", "Maximum bytes to read per second; a request to a bucket counts as 64KiB",
              type="size"),
         flag("--read", "Read all content and hash it"),
         *PLACE,
         _SPARSE,
     ),
-    details="Says what is damaged, and under which names. Exits with 1 if anything is. Changes nothing; the"
+    details="Lists damaged content and the names it has. Exits with 1 if there is any. Changes nothing; the"
     " registry may be served meanwhile.",
 )  # fmt: skip
 BACKUP = Command(
     "DIRECTORY", _backup, store=False,
     options=(
-        text("--config", "The configuration that says where content is", type="path"),
+        text("--config", "Configuration file that says where content is", type="path"),
         _FORMAT,
         _QUIET,
-        flag("--read", "Hash all content, also what is there already"),
+        flag("--read", "Hash all content, also what was backed up before"),
         *PLACE,
     ),
-    details="The registry may be served meanwhile. A backup into the same DIRECTORY adds what is new, and a"
-    " backup that is broken off leaves the earlier one as it was. On the file system of the registry content"
-    " is linked; from elsewhere (--url, a bucket) it is copied and hashed. Exits with 1 if something could"
-    " not be had whole.",
+    details="The registry may be served meanwhile. A backup into the same DIRECTORY adds what is new; an"
+    " interrupted backup leaves the earlier one as it was. Content on the same file system is"
+    " hard-linked; other content (--url, a bucket) is copied and hashed. Exits with 1 if some content"
+    " could not be backed up.",
 )  # fmt: skip
 RESTORE = Command(
     "DIRECTORY", _restore, store=False,
     options=(
-        text("--config", "The configuration that says where names and content go", type="path"),
-        text("--database", "PostgreSQL server that takes names and accounts; its database must be empty",
+        text("--config", "Configuration file that says where names and content go", type="path"),
+        text("--database", "PostgreSQL server for names and accounts; its database must be empty",
              type="url"),
         _FORMAT,
         _QUIET,
         ROOT,
         _SPARSE,
-        text("--storage", "Bucket that takes the content: s3://, gs:// or az://", type="url"),
-        text("--storage-endpoint", "URL of the object store, if it is not the usual one", type="url"),
+        text("--storage", "Bucket for the content: s3://, gs:// or az://", type="url"),
+        text("--storage-endpoint", "URL of the object store, if it is not the vendor's", type="url"),
     ),
-    details="DIRECTORY is where nacre registry backup wrote. The registry is made where there is none. All"
-    " content is hashed, and at the end it is proved that every image can be pulled: exits with 1 if one can"
-    " not. What is broken off goes on when it is begun again. With --database and --storage it moves to a"
-    " server and to a bucket; --config says the same, and more about a bucket.",
+    details="DIRECTORY was written by nacre registry backup. --root must not hold a registry yet. All content"
+    " is hashed, and in the end every image is checked: exits with 1 if one cannot be pulled. An"
+    " interrupted restore resumes when it is run again. With --database and --storage the registry"
+    " moves to a server and to a bucket; --config can say the same, and more about a bucket.",
 )  # fmt: skip
 IMPORT = Command(
     "FOLDER|REGISTRY", _import, store=False,
     options=(
         _QUIET,
-        many("--repository", "Only repositories by these patterns (REGISTRY)", type="pattern"),
+        many("--repository", "Import only repositories that match (REGISTRY)", type="pattern"),
         ROOT,
-        flag("--sparse", "Take manifests whose content is not all there (FOLDER)"),
-        text("--to", "Registry that takes the content of REGISTRY, HOST[:PORT][/NAMESPACE]", type="registry"),
+        flag("--sparse", "Import manifests even if some of their content is missing (FOLDER)"),
+        text("--to", "Registry to import REGISTRY into, HOST[:PORT][/NAMESPACE]", type="registry"),
     ),
-    details="FOLDER is where docker's registry (distribution) keeps its content: it holds docker/registry/v2."
-    " The registry that takes it must not be served. REGISTRY is one by its name, [docker://]HOST[:PORT];"
-    " its repositories are copied into a registry that is served, with the user's logins for both. Everything"
-    " is hashed; what is there already is not copied again, so it may be broken off and repeated.",
+    details="FOLDER is the storage directory of docker's registry (distribution), the one that holds"
+    " docker/registry/v2; the registry at --root must not be served meanwhile. REGISTRY is the name of"
+    " a registry, [docker://]HOST[:PORT]: its repositories are copied into another registry that is"
+    " served, with the user's logins for both. All content is hashed. What is there already is not"
+    " copied again, so an interrupted import can be repeated.",
 )  # fmt: skip
 COMMAND = Command(
     "",
     run=_serve,
     options=(
-        flag("--accounts", "Everybody must log in; prints a link for the first administrator"),
+        flag("--accounts", "Require a login; prints a link to create the first administrator"),
         text("--addr", "Address to listen on; port 0 picks a free one", default="127.0.0.1:5000",
              type="host:port"),
-        flag("--check-config", "Print what is configured, without secrets, and serve nothing"),
-        text("--cache-size", "Most bytes that are kept of upstreams; 0 for no bound", type="size"),
-        text("--config", "Take this configuration (docs/registry-config.md)", type="path"),
-        number("--connections", "Most connections of one address; more behind a proxy", default=256),
-        text("--database", "PostgreSQL server that has names and accounts; the directory remembers it",
+        flag("--check-config", "Print the configuration, without secrets, and exit"),
+        text("--cache-size", "Maximum size of content cached from upstreams; 0: no limit", type="size"),
+        text("--config", "Configuration file (docs/registry-config.md)", type="path"),
+        number("--connections", "Maximum connections from one address; raise it behind a proxy", default=256),
+        text("--database", "PostgreSQL server for names and accounts; the directory remembers it",
              type="url"),
-        flag("--delete-children", "Delete with an index the manifests that nothing else names"),
-        text("--gc-interval", "Look for what nothing names every so often; 0s for never", default="1h",
+        flag("--delete-children", "Delete an index together with manifests that only it references"),
+        text("--gc-interval", "Time between garbage collections; 0s: never", default="1h",
              type="duration"),
         *_RULES,
         flag("--plain-http", "Serve without TLS on an address that other machines reach"),
         ROOT,
         choice("--log-format", "Write the log as text or as json", ("text", "json"), default="text"),
         flag("-q, --quiet", "Log only failures of the registry itself"),
-        flag("--sparse", "Accept manifests whose content is not all there"),
+        flag("--sparse", "Accept manifests even if some of their content is missing"),
         text("--storage", "Keep content in a bucket: s3://, gs:// or az:// (docs/registry-storage.md)",
              type="url"),
-        text("--storage-endpoint", "URL of the object store, if it is not the usual one", type="url"),
-        flag("--storage-redirect", "Let clients fetch large blobs from the bucket themselves"),
-        text("--tls-cert", "Certificate (PEM), its chain after it; read again when it changes", type="file"),
+        text("--storage-endpoint", "URL of the object store, if it is not the vendor's", type="url"),
+        flag("--storage-redirect", "Redirect clients to the bucket for large blobs"),
+        text("--tls-cert", "Certificate (PEM) followed by its chain; read again when it changes",
+             type="file"),
         text("--tls-key", "Key of the certificate (PEM)", type="file"),
-        many("--upstream", "Fetch images of this registry when they are asked for (docs/registry-cache.md)",
+        many("--upstream", "Cache this registry: fetch its images on demand (docs/registry-cache.md)",
              type="registry"),
-        text("--warning", "What clients should tell their users"),
+        text("--warning", "Warning that clients show to their users"),
     ),
     store=False,
-    details="Runs until ctrl-C. Requests are logged on standard error, one line each. A file and variables"
-    " NACRE_SERVE_TABLE_KEY say what flags say, and more: flags win over variables, those over the file.",
+    details="Runs until ctrl-C. Requests are logged on standard error, one line each. A configuration file"
+    " and variables NACRE_SERVE_TABLE_KEY can set what flags set, and more: flags win over variables, and"
+    " variables over the file.",
 )  # fmt: skip

@@ -210,7 +210,7 @@ def _configured(context: Context, args: Args) -> RegistryRules:
     return context.engine.registries.configure(args.config, variables=context.environment).rules
 
 
-_ONE = text("--repository", "Of one repository alone")
+_ONE = text("--repository", "Only of this repository")
 REPO_LS = Command("", _repositories, store=False, options=(FORMAT, QUIET, *PLACE))
 REPO_TAGS = Command("NAME", _tags, store=False, options=(FORMAT, QUIET, *PLACE))
 REPO_INSPECT = Command(
@@ -227,37 +227,37 @@ REPO_SET = Command(
 )  # fmt: skip
 REPO_RM = Command(
     "NAME[:TAG|@DIGEST] [NAME...]", _remove, store=False, options=PLACE,
-    details="Deletes tags, manifests with their tags, and repositories with all that is in them; nacre"
-    " registry undelete brings them back for a while. The manifest of a tag stays.",
+    details="Deletes tags (their manifests stay), manifests with their tags, or repositories with all their"
+    " content. For a while nacre registry undelete restores them.",
 )  # fmt: skip
 UNDELETE = Command(
     "[NAME[:TAG|@DIGEST]...]", _undelete, store=False,
     options=(FORMAT, number("-n, --last", "Show this many of the newest", default=100), _ONE, *PLACE),
-    details="Without a name, shows what can be restored. A tag that was moved goes back to what it named"
-    " before, NAME:TAG@DIGEST to what it named some time before.",
+    details="Without a name, lists what can be restored. A moved tag is set back to its previous manifest,"
+    " NAME:TAG@DIGEST to an earlier one.",
 )  # fmt: skip
 PURGE = Command(
     "NAME[:TAG|@DIGEST] [NAME...]", _purge, store=False, options=PLACE,
-    details="What was deleted is gone for good, with blobs that only it needed: within a minute where the"
-    " registry is served, else when it is served next, or by nacre registry gc.",
+    details="Removes deleted content and blobs that only it needed: within a minute if the registry is served"
+    ", otherwise when it is served next, or by nacre registry gc.",
 )  # fmt: skip
 RETENTION = Command(
     "", _retain, store=False,
     options=(
-        text("--config", "Take the rules of this configuration", type="path"),
-        flag("--dry-run", "Only show what would go"),
-        many("--exclude", "Tags that stay", type="pattern"),
+        text("--config", "Configuration file with the rules", type="path"),
+        flag("--dry-run", "Only show what would be removed"),
+        many("--exclude", "Tags to keep", type="pattern"),
         FORMAT,
-        text("--keep-for", "Keep what was pushed less than this ago (30d, 12h)", type="duration"),
-        number("--keep-newest", "Keep so many of the newest tags of each repository", default=0),
+        text("--keep-for", "Keep tags pushed within this time (30d, 12h)", type="duration"),
+        number("--keep-newest", "Keep this many of the newest tags of each repository", default=0),
         many("--repository", "Look at these repositories (default: all)", type="pattern"),
         *PLACE,
         many("--tag", "Look at these tags (default: all)", type="pattern"),
     ),
-    details="Removes tags by the rules of a configuration, or by one rule: what is kept by neither number nor"
-    " time goes. Immutable tags stay. nacre registry undelete brings back what went.",
+    details="Removes tags by the rules of a configuration, or by one rule: a tag goes if neither its number"
+    " nor its age keeps it. Immutable tags stay. nacre registry undelete restores removed tags.",
 )  # fmt: skip
-_CONFIG = text("--config", "The configuration that has the webhooks", type="path")
+_CONFIG = text("--config", "Configuration file with the webhooks", type="path")
 WEBHOOK_LS = Command("", _webhooks, store=False, options=(_CONFIG, FORMAT, QUIET, *PLACE))
 WEBHOOK_TEST = Command(
     "NAME [NAME...]", _test_webhooks, store=False, options=(_CONFIG, *PLACE),

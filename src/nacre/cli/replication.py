@@ -126,49 +126,50 @@ def _bring(context: Context, found: RegistryReplication | RemoteReplication, nam
     return 1 if state.waiting or state.failed else 0
 
 
-_CONFIG = text("--config", "The configuration that has rules", type="path")
+_CONFIG = text("--config", "Configuration file with rules", type="path")
 LS = Command("", _ls, store=False, options=(_CONFIG, FORMAT, QUIET, *PLACE))
 STATUS = Command(
     "[NAME...]", _status, store=False,
     options=(
         _CONFIG, FORMAT, number("-n, --last", "Show this many of each rule", default=100), QUIET, *PLACE,
     ),
-    details="NEXT is when it is tried again; what was given up is tried again when it changes, or by nacre"
-    " registry replication run.",
+    details="NEXT is the time of the next attempt. What was given up is tried again when it changes, or by"
+    " nacre registry replication run.",
 )  # fmt: skip
 RM = Command(
     "NAME [NAME...]", _rm, store=False, options=(_CONFIG, *PLACE),
-    details="What was brought stays where it is.",
+    details="What was replicated stays.",
 )  # fmt: skip
 RUN = Command(
     "NAME [NAME...]", _run, store=False,
     options=(_CONFIG, flag("--dry-run", "Only show what would be copied"), *PLACE),
-    details="What was given up is tried again. Where the registry is served, whoever serves it does the work;"
-    " otherwise it is done here, and the exit code is 1 if something is left.",
+    details="Also retries what was given up. If the registry is served, its server does the work; otherwise"
+    " this command does, and exits with 1 if something is left.",
 )  # fmt: skip
 ADD = Command(
     "NAME", _add, store=False,
     options=(
         _CONFIG,
-        flag("--deletes", "Delete what was brought where its original is deleted"),
+        flag("--deletes", "Delete what was replicated when its original is deleted"),
         choice("--direction", "push what changes here, or pull what changes there", (PUSH, PULL),
                default=PUSH),
-        many("--exclude", "Tags that are left out", type="pattern"),
-        text("--interval", "From one comparison of everything to the next; 0s: 1h with pull, never with push",
+        many("--exclude", "Tags to leave out", type="pattern"),
+        text("--interval", "Time between full comparisons; 0s: 1h with pull, never with push",
              default="0s", type="duration"),
         flag("--password-stdin", "Take the password, or a token, from standard input"),
-        text("--prefix", "Namespace that is put before names"),
-        text("--rate", "Most bytes per second; 0 for any", default="0", type="size"),
-        flag("--referrers", "Bring what refers to an image, too"),
+        text("--prefix", "Namespace to put before names"),
+        text("--rate", "Maximum bytes per second; 0: no limit", default="0", type="size"),
+        flag("--referrers", "Also replicate signatures, SBOMs and other referrers"),
         text("--registry", "The other registry, [SCHEME://]HOST[:PORT]", type="registry"),
-        many("--repository", "Repositories where content comes from (default: all)", type="pattern"),
+        many("--repository", "Repositories of the source to replicate (default: all)", type="pattern"),
         *PLACE,
-        text("--strip", "Namespace that names lose; what is outside of it is left out"),
-        many("--tag", "Tags (default: all)", type="pattern"),
-        text("--timeout", "A tag that takes longer is broken off and tried again", default="6h",
+        text("--strip", "Namespace to remove from names; other repositories are left out"),
+        many("--tag", "Tags to replicate (default: all)", type="pattern"),
+        text("--timeout", "Interrupt and retry a tag that takes longer", default="6h",
              type="duration"),
-        text("--user", "Who this registry is there"),
+        text("--user", "User that this registry logs in as there"),
     ),
-    details="Whoever serves the registry follows the rule within seconds. The database of the registry holds"
-    " the password as it is: in a configuration it can be a file. A rule of the same name is replaced.",
+    details="The server of the registry follows the rule within seconds. The database of the registry holds"
+    " the password in plain text; a configuration can name a file instead. A rule of the same name is"
+    " replaced.",
 )  # fmt: skip

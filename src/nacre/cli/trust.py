@@ -59,16 +59,16 @@ def _list(context: Context, args: Args) -> int:
 TRUST_ADD = Command(
     "ISSUER", _add, store=False,
     options=(
-        text("--audience", "Whom the token must be for (claim aud)", default="nacre-registry"),
-        many("--claim", "A claim of the token and what it must be, with * and ?", type="name=pattern"),
-        text("--for", "How long a token that was exchanged is good", default="15m", type="duration"),
-        text("--namespace", "Where the jobs may act"),
+        text("--audience", "Audience that the token must have (claim aud)", default="nacre-registry"),
+        many("--claim", "A claim that the token must have, with * and ?", type="name=pattern"),
+        text("--for", "Lifetime of an exchanged token", default="15m", type="duration"),
+        text("--namespace", "Namespace in which the jobs get the role"),
         choice("--role", "What they may do: read, write, delete or admin", ROLES, default="write"),
         *PLACE,
     ),
-    details="A job exchanges the token that its CI system issues for it, as at GitHub"
-    " (https://token.actions.githubusercontent.com) or GitLab (https://gitlab.com), or logs in with it as the"
-    " user oidc. docs/registry-access.md has both.",
+    details="A job exchanges the token that its CI system issues for it, for example GitHub"
+    " (https://token.actions.githubusercontent.com) or GitLab (https://gitlab.com), or logs in with it"
+    " as the user oidc. docs/registry-access.md describes both.",
 )  # fmt: skip
 TRUST_RM = Command("ID [ID...]", _remove, store=False, options=PLACE)
 TRUST_LS = Command("", _list, store=False, options=(FORMAT, QUIET, *PLACE))
