@@ -187,8 +187,9 @@ def test_signals_go_to_the_program(nacre: Nacre, busybox_image: str) -> None:
         busybox_image,
         "sh",
         "-c",
-        "trap 'exit 8' USR1; while :; do sleep 0.05; done",
+        "trap 'exit 8' USR1; echo ready; while :; do sleep 0.05; done",
     )
+    until(lambda: nacre("logs", "first").out == "ready\n")
     with attached(nacre, "--no-stdin", "--sig-proxy=false") as alone:
         alone.send_signal(signal.SIGTERM)
         assert alone.wait() == 143

@@ -123,7 +123,7 @@ def test_writes_stay_with_the_container(nacre: Nacre, busybox_image: str) -> Non
 
 
 def test_detached(nacre: Nacre, busybox_image: str) -> None:
-    script = "echo begin; trap 'echo bye; exit 9' TERM; while :; do sleep 0.05; done"
+    script = "trap 'echo bye; exit 9' TERM; echo begin; while :; do sleep 0.05; done"
     assert HEX.fullmatch(nacre("run", "-d", "--name", "web", busybox_image, "sh", "-c", script).out)
     until(lambda: nacre("logs", "web").out == "begin\n")
     assert states(nacre) == {"web": "running"}
@@ -162,8 +162,9 @@ def waits_for_lock(pid: int) -> bool:
 
 
 def test_detached_and_removed(nacre: Nacre, busybox_image: str) -> None:
-    script = "trap 'exit 5' TERM; while :; do read -t 1 x < /dev/full; done"
+    script = "trap 'exit 5' TERM; echo ready; while :; do read -t 1 x < /dev/full; done"
     number = nacre("run", "-d", "--rm", busybox_image, "sh", "-c", script).out.strip()
+    until(lambda: nacre("logs", number).out == "ready\n")
     waiting = nacre.start("wait", number)
     until(lambda: waits_for_lock(waiting.pid))
     nacre("kill", "-s", "TERM", number)
@@ -318,7 +319,7 @@ def test_much_typed_and_much_shown(nacre: Nacre, busybox_image: str) -> None:
     terminal = Terminal(nacre, "run", "--rm", "-it", busybox_image, "sh", "-c", script)
     terminal.expect(b"up\n")
     sent, wanted, received = 0, b"x" * 300_000, 0
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     os.set_blocking(terminal.fd, False)
     while received < len(wanted):
         assert time.monotonic() < deadline, (sent, received)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from test_commands import until
 from test_supervisor import parent, pid_of
 
 from nacre.engine import Config, Engine
@@ -26,8 +27,10 @@ SCRIPT = "sleep 1000 & sleep 1001 & wait"
 
 @pytest.fixture
 def up(nacre: Nacre, busybox_image: str) -> Iterator[str]:
-    """The id of a container of three processes, called `first`."""
-    yield nacre("run", "-d", "--name", "first", busybox_image, "sh", "-c", SCRIPT).out.strip()
+    """The id of a container of three processes, called `first`: the two sleep already."""
+    number = nacre("run", "-d", "--name", "first", busybox_image, "sh", "-c", SCRIPT).out.strip()
+    until(lambda: sum(line.endswith((" 1000", " 1001")) for line in nacre("top", "first").lines) == 2)
+    yield number
     nacre("rm", "-f", "first", "second", check=False)
 
 
@@ -98,8 +101,9 @@ def test_a_paused_container_can_be_ended(nacre: Nacre, up: str, words: tuple[str
 
 
 def test_a_gentle_stop_wakes_it(nacre: Nacre, busybox_image: str) -> None:
-    script = "trap 'exit 5' TERM; while :; do sleep 0.05; done"
+    script = "trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done"
     nacre("run", "-d", "--name", "gentle", busybox_image, "sh", "-c", script)
+    until(lambda: nacre("logs", "gentle").out == "ready\n")
     nacre("pause", "gentle")
     nacre("stop", "gentle")
     assert nacre("wait", "gentle").out == "5\n"

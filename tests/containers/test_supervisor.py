@@ -71,14 +71,22 @@ def small(nacre: Nacre, name: str) -> tuple[int, int]:
     return found, pid
 
 
+def trapping(nacre: Nacre, image: str) -> None:
+    """Start `up`, whose program ends with 9 at SIGTERM, and wait until it does."""
+    script = "trap 'exit 9' TERM; echo ready; while :; do sleep .1; done"
+    nacre("run", "-d", "--name", "up", image, "sh", "-c", script)
+    until(lambda: nacre("logs", "up").out == "ready\n")
+
+
 def code_of(nacre: Nacre, name: str) -> tuple[str, int]:
     status, code = nacre("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", name).out.split()
     return status, int(code)
 
 
 def test_the_small_process_passes_on_the_log_and_the_end(nacre: Nacre, busybox_image: str) -> None:
-    script = "echo one; printf two; trap 'echo three; echo last >&2; exit 7' TERM; while :; do sleep .1; done"
+    script = "trap 'echo three; echo last >&2; exit 7' TERM; echo one; printf two; while :; do sleep .1; done"
     nacre("run", "-d", "--name", "up", busybox_image, "sh", "-c", script)
+    until(lambda: nacre("logs", "up").lines[:1] == ["one"])  # before its trap, a first process ignores TERM
     small(nacre, "up")
     nacre("stop", "up")
     assert nacre("wait", "up").out == "7\n"
@@ -119,8 +127,8 @@ def test_output_wakes_the_smallest(nacre: Nacre, busybox_image: str) -> None:
     nacre("run", "-d", "--name", "up", busybox_image, "sh", "-c", script)
     supervisor, _ = small(nacre, "up")
     nacre("exec", "up", "sh", "-c", "echo this >/f")
+    until(lambda: dirty(supervisor) > 64)  # for some seconds
     until(lambda: nacre("logs", "up").out == "got this\n")
-    assert dirty(supervisor) > 64
     nacre("rm", "-f", "up")
 
 
@@ -144,8 +152,7 @@ def test_a_killed_supervisor_takes_its_container_along(nacre: Nacre, busybox_ima
 
 
 def test_a_signal_to_the_supervisor_goes_to_the_program(nacre: Nacre, busybox_image: str) -> None:
-    script = "trap 'exit 9' TERM; while :; do sleep .1; done"
-    nacre("run", "-d", "--name", "up", busybox_image, "sh", "-c", script)
+    trapping(nacre, busybox_image)
     supervisor, _ = small(nacre, "up")
     os.kill(supervisor, signal.SIGTERM)
     assert nacre("wait", "up").out == "9\n"
@@ -171,8 +178,7 @@ def from_a_copy(nacre: Nacre, tmp_path: Path) -> Path:
 def test_an_end_is_seen_when_nacre_is_not_there_any_more(
     nacre: Nacre, busybox_image: str, copied: Path
 ) -> None:
-    script = "trap 'exit 9' TERM; while :; do sleep .1; done"
-    nacre("run", "-d", "--name", "up", busybox_image, "sh", "-c", script)
+    trapping(nacre, busybox_image)
     supervisor, _ = small(nacre, "up")
     assert str(copied) in command_line(supervisor)
     del nacre.env["PYTHONPATH"]
@@ -200,8 +206,7 @@ def test_killed_at_any_moment(nacre: Nacre, busybox_image: str, moment: str) -> 
 
 
 def test_killed_while_it_records(nacre: Nacre, busybox_image: str) -> None:
-    script = "trap 'exit 9' TERM; while :; do sleep .1; done"
-    nacre("run", "-d", "--name", "up", busybox_image, "sh", "-c", script)
+    trapping(nacre, busybox_image)
     supervisor, _ = small(nacre, "up")
     with closing(sqlite3.connect(nacre.root / "nacre.db", isolation_level=None)) as database:
         database.execute("BEGIN IMMEDIATE")

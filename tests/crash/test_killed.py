@@ -20,6 +20,8 @@ from nacre.ground import userns
 
 AT_MOST, AT_LEAST = 1, 2
 """Commands for each point, points for each command."""
+PARTS = 6
+"""Tests among which they are divided, each with its own time."""
 MAKING = ("build", "pull")
 """Commands that make trees in the two ways, tried on every driver."""
 OF_ROOT = ("mounted:", "shared:", "tree:indexing", "tree:cuts", "tree:lent", "lending:")
@@ -137,11 +139,18 @@ def test_every_trace_point_is_reached(rooms: list[Room]) -> None:
     assert missing == set()
 
 
-def test_killed_at_every_point(rooms: list[Room]) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_killed_at_every_point(rooms: list[Room], part: int) -> None:
     """On the first driver everything; on the others the points at which trees are made."""
     complaints = []
+    for room, case in all_cases(rooms)[part::PARTS]:
+        complaints += [(room.box.driver, case, complaint) for complaint in room.killed(case)]
+    assert complaints == [], "\n".join(map(str, complaints))
+
+
+def all_cases(rooms: list[Room]) -> list[tuple[Room, Case]]:
+    found = []
     for room in rooms:
         cases = [case for case in room.cases() if room is rooms[0] or ALL or case.point.startswith("tree:")]
-        for case in chosen(cases):
-            complaints += [(room.box.driver, case, complaint) for complaint in room.killed(case)]
-    assert complaints == [], "\n".join(map(str, complaints))
+        found += [(room, case) for case in chosen(cases)]
+    return found
