@@ -158,6 +158,7 @@ def test_the_password_changes_and_other_sessions_end(site: Site) -> None:
         ({"current": "guess", "new": OTHER, "again": OTHER}, "The current password is wrong"),
         ({"current": SECRET, "new": OTHER, "again": "another"}, "The new passwords differ"),
         ({"current": SECRET, "new": "short", "again": "short"}, "at least 8 characters"),
+        ({"current": SECRET, "new": "x" * 4097, "again": "x" * 4097}, "at most 4096 characters"),
     ],
 )
 def test_a_password_that_does_not_change(site: Site, fields: dict[str, str], said: str) -> None:

@@ -17,6 +17,8 @@ import pytest
 pytest.importorskip("sqlalchemy")
 pytest.importorskip("msgspec")
 
+from replicationkit import until
+
 from nacre.engine.accounts import RegistryAccounts
 from nacre.grammars.management.operations import BY_NAME, OPERATIONS, find
 from nacre.services.server import RunningServer
@@ -256,6 +258,7 @@ def test_the_audit_in_pages(ask: Ask, api: Any) -> None:
     pushed(api, "app", "1")
     ask("addTeam", {"name": "crew"})
     ask("removeTag", repository="app", tag="1")
+    until(lambda: ask("listAudit", query="?action=login")["entries"])  # it is written a second later
     everything = [(each["action"], each["subject"]) for each in ask("listAudit")["entries"]]
     paged: list[tuple[str, str]] = []
     page = {"next": ""}

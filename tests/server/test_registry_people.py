@@ -49,6 +49,15 @@ def test_a_registry_of_a_team(nacre: Any, tmp_path: Path, folder: str, accounts:
 
 
 @pytest.mark.parametrize(
+    ("secret", "said"), [(b"", "is empty"), (b"x" * 7, "at least 8"), (b"x" * 4097 + b"\r\n", "at most 4096")]
+)
+def test_a_password_is_not_cut_short(nacre: Any, folder: str, secret: bytes, said: str) -> None:
+    words = "registry", "user", "add", "a", "--admin", "--password-stdin", "--root", folder
+    assert said in nacre(*words, input=secret, check=False).err
+    assert nacre(*words, input=b"x" * 4096 + b"\r\n").out == "a\n"
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         (["user", "add", "a"], "cannot ask for a password: the input is not a terminal"),

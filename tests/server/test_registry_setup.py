@@ -39,9 +39,10 @@ def test_an_invitation_works_once(site: Site, accounts: RegistryAccounts) -> Non
     assert f'value="{secret}"' in site.get(f"/-/setup?token={secret}").text
     for wrong, said in (
         (fields(secret + "x"), "This invitation is not valid"),
-        (fields(secret, "A B"), "invalid name"),
+        (fields(secret, "A B"), "Invalid name"),
         (fields(secret, password="short"), "at least 8 characters"),
-        (fields(secret) | {"repeated": "another one"}, "both must be the same"),
+        (fields(secret, password="x" * 4097), "at most 4096 characters"),
+        (fields(secret) | {"repeated": "another one"}, "The passwords differ"),
     ):
         answer = site.post("/-/setup", wrong)
         assert answer.status == 400

@@ -35,6 +35,9 @@ def test_repositories_are_listed_and_found(browsing: Browsing) -> None:
     assert browsing.describe("app", "", "", "bob")
     assert browsing.about("app").author == "bob"
     assert browsing.about("other") == About()
+    for summary, readme, found in (("A", None, ("A", "")), (None, "B", ("A", "B")), ("", None, ("", "B"))):
+        assert browsing.describe("app", summary, readme, "alice")
+        assert browsing.about("app")[:2] == found
 
 
 def test_tags_by_age_and_by_name(browsing: Browsing) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .context import Context
     from .options import Args
 
-_MAX_SECRET = 4096
+_MAX_SECRET = 4096 + len("\r\n")
 ROLES = ("read", "write", "delete", "admin")
 ROOT = text("--root", "Directory of the registry (default: `registry` in the store)", type="path")
 PLACE = (
@@ -79,8 +79,8 @@ def _password(context: Context, args: Args) -> str:
         raise UsageError(
             "cannot ask for a password: the input is not a terminal", hint="use --password-stdin"
         )
-    if len(secret) < 8:
-        raise UsageError("a password has at least 8 characters")
+    if not secret:
+        raise UsageError("the password is empty")
     return secret
 
 

@@ -199,5 +199,6 @@ def _administration(folder: str, actor: str, url: str) -> Administration:
 
 def _encoded(password: str) -> str:
     from ..services.server.access.passwords import encoded
+    from ..stores.accounts.model import check_password
 
-    return encoded(password) if password else ""
+    return encoded(check_password(password)) if password else ""

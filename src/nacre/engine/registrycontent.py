@@ -49,13 +49,11 @@ class RegistryContent(OpenedCatalog):
         from ..stores.browsing import MOST_README, MOST_SUMMARY
 
         name = self._known(repository)
-        before = self._browsing.about(name)
-        line = before.summary if summary is None else " ".join(summary.split())
-        page = before.readme if readme is None else readme
-        if len(line) > MOST_SUMMARY or len(page) > MOST_README:
+        line = None if summary is None else " ".join(summary.split())
+        if len(line or "") > MOST_SUMMARY or len(readme or "") > MOST_README:
             most = f"a description has at most {MOST_SUMMARY} characters, a README {MOST_README}"
             raise UsageError(most)
-        self._browsing.describe(name, line, page, self._actor)
+        self._browsing.describe(name, line, readme, self._actor)
 
     def _known(self, name: str) -> str:
         repository = repository_of(name)

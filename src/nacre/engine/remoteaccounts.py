@@ -6,7 +6,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ..grammars.management.records import MOST_ENTRIES
-from ..stores.accounts.model import AccessToken, AuditEntry, Grant, Namespace, RegistryUser, Role, Team, Trust
+from ..stores.accounts.model import (
+    AccessToken,
+    AuditEntry,
+    Grant,
+    Namespace,
+    RegistryUser,
+    Role,
+    Team,
+    Trust,
+    check_password,
+)
 from ..words.durations import seconds
 from ..words.errors import UsageError
 from .remoteapi import RemotePart
@@ -23,7 +33,7 @@ class RemoteAccounts(RemotePart):
     def add_user(self, name: str, password: str = "", *, admin: bool = False, robot: bool = False) -> None:
         """A robot has no password and no namespace of its own."""
         said: dict[str, Any] = {"name": name, "administrator": admin, "robot": robot}
-        self._api.ask("addUser", said | ({"password": password} if password else {}))
+        self._api.ask("addUser", said | ({"password": check_password(password)} if password else {}))
 
     def remove_user(self, name: str) -> None:
         """With its tokens and rights; what it has pushed stays."""
@@ -34,6 +44,7 @@ class RemoteAccounts(RemotePart):
         disabled: bool | None = None,
     ) -> None:  # fmt: skip
         """Change what is not None."""
+        password = check_password(password) if password else password
         given = {"password": password, "administrator": admin, "disabled": disabled}
         self._api.ask("updateUser", _said(given), user=name)
 

@@ -20,6 +20,7 @@ MOST_SUMMARY, MOST_README = 200, 64 << 10
 """Characters."""
 MOST_COUNTED = 10_000
 """Counting ends there: the number of a page must not take longer than the page."""
+_WRITTEN = "SELECT summary, readme FROM descriptions WHERE repository = ?"
 _ABOUT = """SELECT d.summary, d.readme, d.updated, d.author FROM descriptions d
     JOIN repositories r ON r.id = d.repository WHERE r.name = ?"""
 _REPOSITORIES = """
@@ -180,15 +181,18 @@ class Browsing:
         rows = self._catalog.listed(_ABOUT, name)
         return About(*rows[0]) if rows else About()
 
-    def describe(self, name: str, summary: str, readme: str, author: str) -> bool:
-        """Write it, in place of what was there; False when there is no such repository."""
+    def describe(self, name: str, summary: str | None, readme: str | None, author: str) -> bool:
+        """Write it, in place of what was there; None leaves that. False when there is no such repository."""
 
         def put(db: CatalogTransaction) -> bool:
             db.lock(f"repository {name}")  # or it may be deleted in between
             row = db.execute(FIND, (name,)).fetchone()
-            if row is not None:
-                db.execute(_DESCRIBE, (row[0], summary, readme, db.now(), author))
-            return row is not None
+            if row is None:
+                return False
+            line, page = db.execute(_WRITTEN, (row[0],)).fetchone() or ("", "")
+            line, page = line if summary is None else summary, page if readme is None else readme
+            db.execute(_DESCRIBE, (row[0], line, page, db.now(), author))
+            return True
 
         return self._catalog.change(put)
 

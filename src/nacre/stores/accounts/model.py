@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 EVERYTHING = "*"
 MAX_USER = 64
+LEAST_PASSWORD, MOST_PASSWORD = 8, 4096
+"""Characters."""
 
 
 class Role(IntEnum):
@@ -154,6 +156,15 @@ def check_user(text: str) -> str:
     """`text` itself: one part of a repository name, as its namespace has it. Raises InvalidName."""
     if not is_name(text) or "/" in text or len(text) > MAX_USER:
         raise InvalidName(f"invalid name {text[:255]!r}: expected a-z, 0-9 and single . _ - between them")
+    return text
+
+
+def check_password(text: str) -> str:
+    """`text` itself, if a user may have it for a password. Raises UsageError."""
+    if len(text) < LEAST_PASSWORD:
+        raise UsageError(f"a password has at least {LEAST_PASSWORD} characters")
+    if len(text) > MOST_PASSWORD:
+        raise UsageError(f"a password has at most {MOST_PASSWORD} characters")
     return text
 
 

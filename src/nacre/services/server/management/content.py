@@ -70,11 +70,10 @@ class ContentCalls:
         )  # fmt: skip
 
     async def describe(self, call: ManagementCall) -> object:
-        """Write what is there in place of what was. Raises NotFound."""
+        """Write what the body has; the rest stays. Raises NotFound."""
         name, change = await self._known(call), call.body
-        before = await self._run(self._browsing.about, name)
-        summary = before.summary if change.summary is UNSET else " ".join(change.summary.split())
-        readme = before.readme if change.readme is UNSET else change.readme
+        summary = None if change.summary is UNSET else " ".join(change.summary.split())
+        readme = None if change.readme is UNSET else change.readme
         await self._run(self._browsing.describe, name, summary, readme, call.user)
         return await self.repository(call)
 

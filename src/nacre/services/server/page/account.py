@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ....stores.accounts.model import Role
+from ....stores.accounts.model import LEAST_PASSWORD, Role, check_password
 from ....words.errors import NotFound, UsageError
 from ..clients import client_of
 from .location import link
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from .visit import Visit
 
 MOST_TOKENS = 100
-_LEAST_PASSWORD, _MOST_PASSWORD = 8, 4096
 _ROLES = ("read", "write", "delete", "admin")
 _DAY = 24 * 3600.0
 _LASTING = {"7": "a week", "30": "30 days", "90": "90 days"}
@@ -53,7 +52,7 @@ class AccountViews:
         tokens = await self._state.administer(visit.user, lambda accounts: _tokens_of(accounts, account.name))
         values: dict[str, Any] = {
             "tokens": tokens, "roles": _ROLES, "lasting": _lasting(account), "why": why, "secret": secret,
-            "has_password": bool(account.password), "least": _LEAST_PASSWORD,
+            "has_password": bool(account.password), "least": LEAST_PASSWORD,
         }  # fmt: skip
         return Shown("account.html", values, 400 if why else 200, is_secret=bool(secret))
 
@@ -139,9 +138,7 @@ def _new_password(new: str, again: str) -> str:
     """Raises UsageError unless it can be one."""
     if new != again:
         raise UsageError("the new passwords differ")
-    if not _LEAST_PASSWORD <= len(new) <= _MOST_PASSWORD:
-        raise UsageError(f"a password has at least {_LEAST_PASSWORD} characters")
-    return new
+    return check_password(new)
 
 
 def _encoded(password: str) -> str:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import nh3
 from markdown_it import MarkdownIt
 
+from ....stores.browsing import MOST_README
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
     from markdown_it.utils import EnvType, OptionsDict
 
-MOST = 50_000
-"""Longest README, in characters: what attacks takes a second or two for so many, once."""
 _TAGS = {
     "a", "blockquote", "br", "code", "del", "em", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre",
     "s", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
@@ -28,11 +28,14 @@ _NESTING = 30
 
 
 def render(text: str) -> str:
-    """The HTML of a README in Markdown. The page itself has the heading of the first level."""
+    """The HTML of a README in Markdown, up to MOST_README characters: what attacks takes a second or two.
+
+    The page itself has the heading of the first level.
+    """
     parser = MarkdownIt("commonmark", {"html": False, "linkify": False, "maxNesting": _NESTING})
     parser.enable(["table", "strikethrough"])
     parser.add_render_rule("image", _image)
-    tokens = parser.parse(text[:MOST])
+    tokens = parser.parse(text[:MOST_README])
     _set_levels([token for token in tokens if token.type in ("heading_open", "heading_close")])
     made = parser.renderer.render(tokens, parser.options, {})
     return nh3.clean(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ....grammars.wire.conditions import Conditions, etag
 from ....grammars.wire.routes import is_tag
 from ....stores.accounts.model import Role
-from ....stores.browsing import MOST_COUNTED, Browsing
+from ....stores.browsing import MOST_COUNTED, MOST_README, MOST_SUMMARY, Browsing
 from ....stores.catalog import WriteConditions
 from ....words.digest import Digest
 from ....words.errors import NacreError, NotFound, UsageError
@@ -16,7 +16,7 @@ from ....words.oci import Manifest
 from ..access import author_of
 from .documents import CONFIG_TYPES
 from .location import link
-from .readme import MOST, render
+from .readme import render
 from .visit import Shown, sent_to
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ _PAGE = 25
 _FIRST = 5
 _KEPT = 64
 """READMEs that are kept as HTML: one that attacks takes a second."""
-_SUMMARY, _README = 160, MOST
-"""Most characters that people may write about a repository."""
 _DESCRIPTION = "org.opencontainers.image.description"
 _FACTS = (
     ("org.opencontainers.image.source", "Source"), ("org.opencontainers.image.url", "Home page"),
@@ -161,7 +159,7 @@ class RepositoryViews:
         for layer in layers:
             if (
                 layer.media_type == _MARKDOWN
-                and layer.size <= 4 * _README
+                and layer.size <= 4 * MOST_README
                 and await self._is_here(name, layer.digest)
             ):
                 return (await self._state.cache.read(layer.digest)).decode("utf-8", "replace")
@@ -174,7 +172,7 @@ class RepositoryViews:
         """A form for what people write about the repository."""
         visit.require(Role.WRITE)
         head = await head_of(self._state, self._browsing, visit)
-        return Shown("edit.html", {**head, "tab": "edit", "most_summary": _SUMMARY})
+        return Shown("edit.html", {**head, "tab": "edit", "most_summary": MOST_SUMMARY})
 
     async def describe(self, visit: Visit) -> Shown:
         """Take the form that `edit` shows. Raises UsageError."""
@@ -182,8 +180,8 @@ class RepositoryViews:
         name = await named_by(self._state, visit)
         summary = " ".join(visit.fields.get("summary", "").split())
         readme = visit.fields.get("readme", "").replace("\r\n", "\n")
-        if len(summary) > _SUMMARY or len(readme) > _README:
-            raise UsageError(f"a summary has at most {_SUMMARY} characters, a README {_README}")
+        if len(summary) > MOST_SUMMARY or len(readme) > MOST_README:
+            raise UsageError(f"a summary has at most {MOST_SUMMARY} characters, a README {MOST_README}")
         await self._work.run(self._browsing.describe, name, summary, readme, visit.user)
         return sent_to(link(repository=name))
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ....words.errors import Conflict, InvalidName, NotFound
+from ....stores.accounts.model import check_password
+from ....words.errors import Conflict, InvalidName, NotFound, UsageError
 from ..access.authentication import Failures
 from ..clients import client_of
 from .session import COOKIE
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from ..work import Work
     from .session import Sessions
     from .visit import Visit
-
-_LEAST = 8
 
 
 class SetupViews:
@@ -39,17 +38,17 @@ class SetupViews:
         secret, name = visit.fields.get("invitation", ""), visit.fields.get("name", "").strip()
         password, address = visit.fields.get("password", ""), client_of(visit.request)
         async with self._failures.guess(address, ""):
-            if len(password) < _LEAST or password != visit.fields.get("repeated", ""):
-                return _form(secret, name, "A password has at least 8 characters, and both must be the same.")
+            if password != visit.fields.get("repeated", ""):
+                return _form(secret, name, "the passwords differ")
             return await self._made(secret, name, password, address)
 
     async def _made(self, secret: str, name: str, password: str, address: str) -> Shown:
         try:
-            account = await self._work.run(self._accept, secret, name, password)
+            account = await self._work.run(self._accept, secret, name, check_password(password))
         except NotFound as error:
             self._failures.add(address, "")
-            return _form("", name, f"{error.message[:1].upper()}{error.message[1:]}.")
-        except (InvalidName, Conflict) as error:
+            return _form("", name, error.message)
+        except (InvalidName, Conflict, UsageError) as error:
             return _form(secret, name, error.message)
         return sent_to("/", (COOKIE, self._sessions.begin(account))) if account else sent_to("/-/sign-in")
 
