@@ -8,7 +8,7 @@ from ...words.errors import InvalidDocument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 MAX_TABLE = 64 << 20
 """Most bytes of a table of contents, uncompressed. Bigger ones are not worth their memory."""
@@ -59,13 +59,13 @@ class TableOfContents(Protocol):
         """
 
 
-def checked(path: bytes, size: int, digest: str, chunks: list[Chunk], limit: int) -> File:
+def checked(path: bytes, size: int, digest: str, chunks: Sequence[Chunk], limit: int) -> File:
     """A file whose chunks follow each other and lie before byte `limit`. Raises InvalidDocument."""
     at = 0
-    for chunk in chunks:
-        if chunk.offset != at or chunk.size <= 0 or not 0 <= chunk.start < chunk.end <= limit:
+    for start, end, offset, length, _ in chunks:
+        if offset != at or length <= 0 or not 0 <= start < end <= limit:
             raise InvalidDocument(f"the table of contents contradicts itself at {path[:200]!r}")
-        at += chunk.size
+        at += length
     if at != size or not 0 < size <= MAX_SIZE:
         raise InvalidDocument(f"the table of contents does not cover {path[:200]!r}")
     return File(path, size, digest, tuple(chunks))
@@ -74,6 +74,8 @@ def checked(path: bytes, size: int, digest: str, chunks: list[Chunk], limit: int
 def literal_path(name: str) -> bytes:
     """A name as trees have it: relative, no `.` and empty parts; b"" for one that climbs."""
     path = name.encode("utf-8", "surrogatepass")
+    if b"/." not in path and b"//" not in path and b"\0" not in path and path[:1] not in (b"", b".", b"/"):
+        return path.removesuffix(b"/")  # nearly all are so
     parts = [part for part in path.split(b"/") if part not in (b"", b".")]
     return b"" if b".." in parts or b"\0" in path else b"/".join(parts)
 

@@ -15,6 +15,7 @@ from ...words.quickjson import dumps, loads
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
     from ..tar.entry import Reader
 
@@ -51,34 +52,36 @@ class TarSplitWriter:
         self._position += 1
 
 
-def read_tarsplit(stream: Reader) -> Iterator[bytes | tuple[str, int]]:
-    """Literal bytes, and (name, size) for every file with content, in order. Raises InvalidDocument."""
+def read_tarsplit(stream: Reader) -> Iterator[list[bytes | tuple[str, int]]]:
+    """Literal bytes, and (name, size) for every file with content, in order, many at a time.
+
+    Raises InvalidDocument.
+    """
     for lines in _lines(stream):
         try:
             rows = loads(b"[%b]" % b",".join(lines))  # three lines for each member: one call for many
             if len(rows) != len(lines):
                 raise ValueError
-            for fields in rows:
-                if item := _item(fields):
-                    yield item
+            yield _items(rows)
         except (ValueError, KeyError, TypeError, RecursionError):
             raise InvalidDocument("the tar-split of a layer is damaged") from None
 
 
-def _item(fields: dict[str, object]) -> bytes | tuple[str, int] | None:
-    """None for a file without content."""
-    kind = fields["type"]
-    if kind == _LITERAL:
-        return a2b_base64(str(fields["payload"]), strict_mode=True)
-    if kind != _FILE:
-        raise ValueError
-    size = fields.get("size")
-    if not size:
-        return None
-    name = fields.get("name")
-    if not isinstance(name, str) or type(size) is not int:
-        raise ValueError
-    return name, size
+def _items(rows: list[dict[str, Any]]) -> list[bytes | tuple[str, int]]:
+    """Files without content are left out."""
+    items: list[bytes | tuple[str, int]] = []
+    for fields in rows:
+        kind = fields["type"]
+        if kind == _LITERAL:
+            items.append(a2b_base64(fields["payload"], strict_mode=True))
+        elif kind != _FILE:
+            raise ValueError
+        elif size := fields.get("size"):
+            name = fields["name"]
+            if type(name) is not str or type(size) is not int:
+                raise ValueError
+            items.append((name, size))
+    return items
 
 
 def _lines(stream: Reader) -> Iterator[list[bytes]]:

@@ -35,6 +35,7 @@ from .tarsplit import read_tarsplit
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from ...words.oci import Descriptor
 
@@ -108,8 +109,9 @@ class ChunkedTable:
     def segments(self, variant: int = 0) -> Iterator[bytes | File]:
         """The segments of the tar in order, as `Layout` says."""
         limited = _Limited(BytesIO(self._tarsplit), self._plain)
-        for item in read_tarsplit(limited):
-            yield item if isinstance(item, bytes) else self._file(*item)
+        for items in read_tarsplit(limited):
+            for item in items:
+                yield item if isinstance(item, bytes) else self._file(*item)
 
     def _file(self, name: str, size: int) -> File:
         file = self._names.get(name)
@@ -155,41 +157,44 @@ def _document(data: bytes) -> dict[str, object]:
 def _files(entries: object, limit: int) -> dict[str, File]:
     """Regular files with content by the names that the tar has."""
     found: dict[str, File] = {}
-    waiting: list[dict[str, object]] = []
+    waiting: list[dict[str, Any]] = []
     for entry in entry_list(entries):
         kind = entry.get("type")
-        if kind == "chunk" and waiting and entry.get("name") == waiting[0].get("name"):
+        if kind == "chunk" and waiting and entry["name"] == waiting[0]["name"]:
             waiting.append(entry)
             continue
-        _add(found, waiting, limit)
+        if waiting:
+            _add(found, waiting, limit)
         waiting = [entry] if kind == "reg" and natural(entry, "size") else []
-    _add(found, waiting, limit)
+    if waiting:
+        _add(found, waiting, limit)
     return found
 
 
-def entry_list(entries: object) -> list[dict[str, object]]:
+def entry_list(entries: object) -> list[dict[str, Any]]:
     """The entries of a table. Raises InvalidDocument."""
     if not isinstance(entries, list) or len(entries) > MAX_CHUNKS:
         raise InvalidDocument("the table of contents has no list of entries, or one that is too long")
-    if not all(isinstance(entry, dict) and isinstance(entry.get("name"), str) for entry in entries):
+    if not set(map(type, entries)) <= {dict} or not {type(entry.get("name")) for entry in entries} <= {str}:
         raise InvalidDocument("the table of contents has an entry without a name")
     return entries
 
 
-def _add(found: dict[str, File], rows: list[dict[str, object]], limit: int) -> None:
-    if not rows:
-        return
-    first, name = rows[0], str(rows[0]["name"])
-    size, digest = natural(first, "size"), hex_digest(first.get("digest"))
-    ends = [natural(row, "offset") for row in rows[1:]] + [natural(first, "endOffset")]
-    chunks = [_chunk(row, end, size, digest, len(rows) == 1) for row, end in zip(rows, ends, strict=True)]
+def _add(found: dict[str, File], rows: list[dict[str, Any]], limit: int) -> None:
+    first, name = rows[0], rows[0]["name"]
+    size, digest = first["size"], hex_digest(first.get("digest"))
     if name in found or size > MAX_SIZE:
         raise InvalidDocument(f"the table of contents names {name[:200]!r} twice")
-    found[name] = checked(literal_path(name), size, digest, chunks, limit)
+    path = literal_path(name)
+    if len(rows) == 1:  # nearly all are
+        start, end = natural(first, "offset"), natural(first, "endOffset")
+        found[name] = checked(path, size, digest, (Chunk(start, end, 0, size, digest),), limit)
+        return
+    ends = [natural(row, "offset") for row in rows[1:]] + [natural(first, "endOffset")]
+    chunks = tuple(_chunk(row, end) for row, end in zip(rows, ends, strict=True))
+    found[name] = checked(path, size, digest, chunks, limit)
 
 
-def _chunk(row: dict[str, object], end: int, size: int, digest: str, only: bool) -> Chunk:
+def _chunk(row: dict[str, object], end: int) -> Chunk:
     start, offset = natural(row, "offset"), natural(row, "chunkOffset")
-    if only:
-        return Chunk(start, end, 0, size, digest)
     return Chunk(start, end, offset, natural(row, "chunkSize"), hex_digest(row.get("chunkDigest")))

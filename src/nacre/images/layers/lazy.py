@@ -255,13 +255,14 @@ def fetched(source: Ranged, layer: Descriptor, start: int, end: int) -> bytes:
 
 def _pieces(layout: TableOfContents, extents: Extents) -> Iterator[bytes | int]:
     """The tar, literal where it is not content, while the places of the contents are noted."""
-    at = 0
+    at, add = 0, extents.add
     for segment in layout.segments():
         if isinstance(segment, bytes):
             at += len(segment)
             yield segment
             continue
-        for chunk in segment.chunks:
-            extents.add(at + chunk.offset, chunk.size, (chunk.start, chunk.end), chunk.digest)
-        at += segment.size
-        yield segment.size
+        _path, length, _digest, chunks = segment
+        for start, end, offset, size, digest in chunks:
+            add(at + offset, size, (start, end), digest)
+        at += length
+        yield length

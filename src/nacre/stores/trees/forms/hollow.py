@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 _MOST_ZEROS, _ALL = 1 << 20, 1 << 40
-_GAP, _HELD = 1 << 14, 1 << 20
+_GAP, _HELD, _MOST_HOLES = 1 << 14, 1 << 18, 1 << 14
 
 
 def lay(pieces: Pieces, folder: str) -> TreeInfo:
@@ -63,21 +63,26 @@ def _laid(stream: HollowTar, folder: str) -> LayerTree:
 
 
 class HollowTar(TarSource):
-    """The tar front to back, with zeros for contents; what is literal is written on the way."""
+    """The tar front to back, with zeros for contents; what is literal is written on the way.
 
-    __slots__ = ("_at", "_fd", "_held", "_hole", "_pieces", "_rest", "_start")
+    Many pieces are taken at once: `_data` is what they have of literal bytes, `_holes` where between these
+    contents lie, the next one last. Up to `_stop` there is none.
+    """
+
+    __slots__ = ("_at", "_data", "_end", "_fd", "_holes", "_pieces", "_stop")
 
     def __init__(self, pieces: Pieces, fd: int) -> None:
         self._pieces, self._fd = pieces, fd
-        self._rest, self._hole, self.position = b"", 0, 0
-        self._held, self._start, self._at = bytearray(), 0, 0
+        self._data, self._holes = b"", list[tuple[int, int]]()
+        self._at = self._stop = self._end = self.position = 0
 
     def take(self, count: int) -> bytes:
         """See `TarSource`, which this implements."""
-        if len(self._rest) == count:  # a header
-            data, self._rest = self._rest, b""
+        at, end = self._at, self._at + count
+        if end <= self._stop:  # a header
+            self._at = end
             self.position += count
-            return data
+            return self._data[at:end]
         parts: list[bytes] = []
         while count and (data := self.some(count)):
             parts.append(data)
@@ -88,58 +93,73 @@ class HollowTar(TarSource):
         """See `TarSource`, which this implements."""
         if not self._has_more():
             return b""
-        if self._rest:
-            data, self._rest = self._rest[:count], self._rest[count:]
+        at = self._at
+        if at < self._stop:
+            data = self._data[at : min(self._stop, at + count)]
+            self._at += len(data)
         else:
-            data = bytes(min(self._hole, count, _MOST_ZEROS))
-            self._hole -= len(data)
+            data = bytes(self._pass_hole(min(count, _MOST_ZEROS)))
         self.position += len(data)
         return data
 
     def skip(self, count: int) -> int:
         """See `TarSource`, which this implements."""
         while count and self._has_more():
-            step = min(count, len(self._rest) or self._hole)
-            if self._rest:
-                self._rest = self._rest[step:]
+            if self._at < self._stop:
+                step = min(count, self._stop - self._at)
+                self._at += step
             else:
-                self._hole -= step
+                step = self._pass_hole(count)
             self.position += step
             count -= step
         return count
 
+    def _pass_hole(self, most: int) -> int:
+        """At most so many bytes of the content that is next; how many these were."""
+        place, length = self._holes[-1]
+        if length > most:
+            self._holes[-1] = place, length - most
+            return most
+        self._holes.pop()
+        self._stop = self._holes[-1][0] if self._holes else len(self._data)
+        return length
+
     def _has_more(self) -> bool:
-        while not self._rest and not self._hole:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return False
-            self._take(piece)
-        return True
+        return self._at < self._stop or bool(self._holes) or self._load()
 
-    def _take(self, piece: bytes | int) -> None:
-        if isinstance(piece, int):
-            self._hole = piece
-            self._at += piece
-        else:
-            self._rest = piece
-            self._write(piece)
-            self._at += len(piece)
+    def _load(self) -> bool:
+        """The next pieces, a limited number of bytes; whether there are any."""
+        parts, holes, length = list[bytes](), list[tuple[int, int]](), 0
+        for piece in self._pieces:
+            if isinstance(piece, int):
+                holes.append((length, piece))
+            else:
+                parts.append(piece)
+                length += len(piece)
+            if length >= _HELD or len(holes) >= _MOST_HOLES:
+                break
+        self._at, self._data = 0, b"".join(parts)
+        self._write(self._data, holes)
+        holes.reverse()
+        self._holes, self._stop = holes, holes[-1][0] if holes else length
+        return bool(length or holes)
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, holes: list[tuple[int, int]]) -> None:
         """Small holes between two literals are written with them: fewer, longer writes."""
-        end = self._start + len(self._held)
-        if self._at - end > _GAP or len(self._held) > _HELD:
-            self._flush()
-            self._start = end = self._at
-        self._held += bytes(self._at - end)
-        self._held += data
-
-    def _flush(self) -> None:
-        write_at(self._fd, self._held, self._start)
-        self._held = bytearray()
+        held, start, place = list[bytes](), self._end, 0
+        for stop, length in holes:
+            held.append(data[place:stop])
+            self._end += stop - place + length
+            place = stop
+            if length <= _GAP:
+                held.append(bytes(length))
+            else:
+                write_at(self._fd, b"".join(held), start)
+                held, start = [], self._end
+        self._end += len(data) - place
+        write_at(self._fd, b"".join((*held, data[place:])), start)
 
     def close(self) -> int:
-        """Write what is left; the length of the tar."""
-        self._flush()
-        os.ftruncate(self._fd, self._at)
-        return self._at
+        """The length of the tar, all of which must have been passed."""
+        os.ftruncate(self._fd, self._end)
+        return self._end
