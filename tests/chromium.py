@@ -62,7 +62,7 @@ class Chromium:
             for fd in (self._out, self._in):
                 os.close(fd)
             try:
-                self._program.wait(20)
+                self._program.wait(60)
             except subprocess.TimeoutExpired:
                 self._program.kill()
                 self._program.wait()

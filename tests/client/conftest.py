@@ -34,7 +34,7 @@ def nacre_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             pytest.fail("nacre registry did not start")
         yield found[1]
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 @pytest.fixture
@@ -58,12 +58,12 @@ def pauses() -> Pauses:
 
 @pytest.fixture
 def connect(pauses: Pauses) -> Iterator[Callable[..., Client]]:
-    """Clients that never sleep, notice a stall after 0.3 s, and never ask for a blob in parts."""
+    """Clients that never sleep, call a minute a stall, and never ask for a blob in parts."""
     made: list[Client] = []
 
     def make(**changes: Any) -> Client:
         policy = Policy(sleep=pauses, chance=lambda: 0.0)
-        changes.setdefault("limits", TransportLimits(connect=2.0, stall=0.3))
+        changes.setdefault("limits", TransportLimits(connect=60.0, stall=60.0))
         changes.setdefault("ranges", Ranges(1))
         made.append(Client(ClientConfig(policy=changes.pop("policy", policy), **changes)))
         return made[-1]

@@ -42,7 +42,7 @@ def registry_process(folder: Path, more: str = "") -> Iterator[str]:
         drain.start()
         yield found[1].decode()
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         drain.join()  # nobody may close what it reads
 
 

@@ -114,7 +114,7 @@ class Chaos:
         return x.reply(status, b"x" * 10, **lies)
 
     def _stall(self, x: Exchange) -> bool:
-        self.gate.wait(20)
+        self.gate.wait(60)
         return x.cut()
 
 

@@ -214,7 +214,7 @@ def test_a_name_that_nobody_has(connect: Connect, pauses: list[float]) -> None:
 
 def test_a_stall_is_a_time_out(fake: FakeRegistry, connect: Connect, reference: Reference) -> None:
     gate = threading.Event()
-    fake.on("GET", MANIFEST, lambda x: gate.wait(20) and x.cut(), times=100)
+    fake.on("GET", MANIFEST, lambda x: gate.wait(60) and x.cut(), times=100)
     try:
         with pytest.raises(Unreachable, match="time-out"):
             connect(limits=TransportLimits(stall=0.05)).repository(reference).resolve(reference)
@@ -241,11 +241,11 @@ def test_close_ends_what_other_threads_do(
     def drip(x: Exchange) -> bool:
         x.reply(200, DATA[:1000], content_length=str(len(DATA)))
         begun.set()
-        return gate.wait(30) and x.cut()
+        return gate.wait(60) and x.cut()
 
     def mute(x: Exchange) -> bool:
         begun.set()
-        return gate.wait(30) and x.cut()
+        return gate.wait(60) and x.cut()
 
     fake.on("GET", "/blobs/", drip if headers else mute, times=100)
     client = connect(limits=TransportLimits(stall=30.0))
@@ -258,12 +258,12 @@ def test_close_ends_what_other_threads_do(
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        assert begun.wait(10)
+        assert begun.wait(60)
         client.close()
-        assert ended.wait(10)
+        assert ended.wait(60)
     finally:
         gate.set()
-        thread.join(10)
+        thread.join(60)
 
 
 # Blobs

@@ -60,7 +60,7 @@ def test_states(nacre: Nacre, busybox_image: str) -> None:
     assert nacre("ps", "-qf", "health=none").out + nacre("ps", "-qf", "health=unhealthy").out == ""
     nacre("exec", "box", "rm", "/ok")
     assert status(nacre, "unhealthy")["FailingStreak"] >= 2
-    assert nacre("exec", "box", "ps").out.count("\n") <= 5
+    assert nacre("exec", "box", "ps").out.count("\n") <= 7, "those of checks that ended are gone"
     nacre("stop", "box")
     assert health(nacre)["Status"] == "unhealthy"
     assert nacre("ps", "-aqf", "health=unhealthy").out != ""
@@ -73,9 +73,8 @@ def test_a_check_that_takes_too_long_is_killed(nacre: Nacre, busybox_image: str)
     check = "echo begun; sleep 1000 & sleep 1001; true"
     words = ["--health-cmd", check, "--health-interval", "20ms", "--health-timeout", "300ms"]
     nacre("run", "-d", "--name", "box", *words, "--health-retries", "1", busybox_image, "sleep", "1002")
-    found = status(nacre, "unhealthy")
-    assert found["Log"][0]["ExitCode"] == -1
-    assert found["Log"][0]["Output"] == "Health check exceeded timeout (300ms): begun\n"
+    late = {"ExitCode": -1, "Output": "Health check exceeded timeout (300ms): begun\n"}  # or before it begins
+    until(lambda: any(late.items() <= one.items() for one in status(nacre, "unhealthy")["Log"]))
     nacre("pause", "box")
     until(lambda: not any("sleep 1001" in line for line in processes(nacre)))
     count = health(nacre)["FailingStreak"]

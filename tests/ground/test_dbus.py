@@ -56,7 +56,7 @@ class FakeSystemd(threading.Thread):
         self.result, self._serial = result, 0
         self.asked: list[tuple[Any, ...]] = []
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(20)
+        self._socket.settimeout(60)
         self._socket.connect(path)
         self._file = self._socket.makefile("rb")
         self._socket.sendall(b"\0AUTH EXTERNAL " + str(os.getuid()).encode().hex().encode() + b"\r\n")

@@ -133,7 +133,7 @@ def test_paced_takes_up_the_rest_when_the_processors_are_idle() -> None:
     def work(item: int, _stop: threading.Event) -> None:
         if item == 5:
             last.set()
-        assert last.wait(30)
+        assert last.wait(60)
 
     paced(work, range(6), Budget(2, transfers=6), waiting=0)
 
@@ -167,7 +167,7 @@ def test_calls_side_by_side_give_their_results_in_order() -> None:
     calls, gates = Ordered(taken.append, Budget(3)), [threading.Event() for _ in range(9)]
 
     def number(at: int) -> int:
-        assert at == 0 or gates[at].wait(20)
+        assert at == 0 or gates[at].wait(60)
         return at
 
     calls.call(number, 0)
@@ -230,11 +230,11 @@ def test_calls_that_have_not_begun_when_nobody_wants_them_are_not_made() -> None
     def block(at: int, _token: object = None) -> None:
         made.append(at)
         begun.release()
-        assert at == 0 or gate.wait(20)
+        assert at == 0 or gate.wait(60)
 
     for at in range(3):
         calls.call(block, at)
-        assert begun.acquire(timeout=20)  # the first here, two in threads
+        assert begun.acquire(timeout=60)  # the first here, two in threads
     token = Token()
     weakref.finalize(token, gate.set)  # when the last call will not be made, the others may end
     calls.call(block, 3, token)

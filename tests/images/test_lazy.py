@@ -62,7 +62,7 @@ class Gated(Ranged):
             self.ranges_begun.append((start, end))
             self.asked.notify_all()
         if not (start < self.wanted.stop and self.wanted.start < end):
-            assert self.gate.wait(30)
+            assert self.gate.wait(60)
         if self.down:
             raise RegistryError("the registry is down")
         with super().fetch_range(descriptor, start, end) as reader:

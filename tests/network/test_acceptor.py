@@ -16,7 +16,7 @@ import json, socket, sys
 found = []
 for word in sys.argv[3:]:
     try:
-        with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=20) as made:
+        with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=60) as made:
             own = list(made.getsockname())
             made.sendall(word.encode())
             data = b""

@@ -115,7 +115,7 @@ def _ask_name(fd: int, name: str, kind: int = 1, tcp: bool = False) -> Any:
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
     query = b"\x12\x34\1\0\0\1" + bytes(6) + labels + b"\0" + kind.to_bytes(2, "big") + b"\0\1"
     with make(fd, "127.0.0.11", "tcp" if tcp else "udp") as client:
-        client.settimeout(20)
+        client.settimeout(60)
         client.connect(("127.0.0.11", 53))
         client.sendall(len(query).to_bytes(2, "big") + query if tcp else query)
         reply = client.recv(2000)[2 * tcp :]
@@ -186,7 +186,7 @@ def _name_server(lab: Lab) -> Any:
             except OSError:
                 continue
             with one:
-                one.settimeout(20)
+                one.settimeout(60)
                 answer = reply(one.recv(2000)[2:])
                 one.sendall(len(answer).to_bytes(2, "big") + answer)
 

@@ -32,7 +32,7 @@ def image(nacre: Any, busybox_image: str) -> Iterator[str]:
 def served(port: int) -> bytes:
     """What a published port answers; nothing as long as it does not."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
             client.sendall(b"GET /index.html HTTP/1.0\r\n\r\n")
             return b"".join(iter(lambda: client.recv(4096), b""))
     except OSError:
@@ -71,7 +71,7 @@ def test_two_copies_of_a_server(nacre: Any, image: str) -> None:
     ports = [serve(nacre, image, name) for name in ("first", "second")]
     assert b"first" in served(ports[0])
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.2", ports[0]), timeout=10)
+        socket.create_connection(("127.0.0.2", ports[0]), timeout=60)
     inspected = nacre("inspect", "first").json[0]["NetworkSettings"]
     assert inspected["Ports"] == {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(ports[0])}]}
     assert inspected["Networks"]["bridge"]["IPAddress"]

@@ -130,7 +130,7 @@ def _serves(programs: Programs, *command: str, said: str) -> None:
 
 def _got(fd: int, host: str, port: int) -> str:
     with make(fd, host, "tcp") as client:
-        client.settimeout(20)
+        client.settimeout(60)
         client.connect((host, port))
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         found = b""
@@ -239,7 +239,7 @@ def test_many_connections_at_once(programs: Programs) -> None:
         clients = [make(fd, host, "tcp") for _ in range(CONNECTIONS)]
         try:
             for client in clients:
-                client.settimeout(20)
+                client.settimeout(60)
                 client.connect((host, 8080))
             for client in clients:
                 client.sendall(b"?")
@@ -255,10 +255,10 @@ def test_datagrams_larger_than_a_packet(lab: Lab) -> None:
     data = os.urandom(8000)
     with lab.namespace("c1") as inside, make(inside, "0.0.0.0", "udp") as served:
         served.bind(("0.0.0.0", 53))
-        served.settimeout(20)
+        served.settimeout(60)
         for fd, host in ((lab.outside, MACHINE), (lab.machine, "127.0.0.1"), (lab.outside, MACHINE6)):
             with make(fd, host, "udp") as client:
-                client.settimeout(20)
+                client.settimeout(60)
                 client.connect((host, 5000))
                 client.send(data)
                 got, who = served.recvfrom(9000)
@@ -278,11 +278,11 @@ def test_a_narrow_way_out(lab: Lab) -> None:
         listening.bind((OUTSIDE, 0))
         listening.listen()
         with make(inside, OUTSIDE, "tcp") as client:
-            client.settimeout(20)
+            client.settimeout(60)
             client.connect(listening.getsockname())
             served, _ = listening.accept()
             with served:
-                served.settimeout(20)
+                served.settimeout(60)
                 pour(client, served, size)
                 pour(served, client, size)
 

@@ -49,6 +49,6 @@ def test_it_takes_the_port_itself(namespace: int, monkeypatch: pytest.MonkeyPatc
 
 def _asked() -> bytes:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.settimeout(20)
+        client.settimeout(60)
         client.sendto(QUERY, (NameSockets.address, 53))
         return client.recv(512)

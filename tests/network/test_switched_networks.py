@@ -19,7 +19,7 @@ ASK = """
 import socket, sys
 kind = socket.SOCK_DGRAM if sys.argv[3] == "udp" else socket.SOCK_STREAM
 made = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, kind)
-made.settimeout(20)
+made.settimeout(60)
 try:
     made.connect((sys.argv[1], int(sys.argv[2])))
     made.send(b"GET / HTTP/1.0\\r\\n\\r\\n")
@@ -72,7 +72,7 @@ PLACES = [(host, 5353) for host in ("127.0.0.1", "192.0.2.9", "::1", "2001:db8::
 for host, port in (*PLACES, ("127.0.0.1", 5354)):
     for turn in range(2):
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as made:
-            made.settimeout(20)
+            made.settimeout(60)
             made.bind((host, 4000))
             made.connect((host, port))
             made.send(bytes(60000))

@@ -78,7 +78,7 @@ def people() -> Iterator[list[socket.socket]]:
     made = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
     number = 0
     for last, each in enumerate(made, 1):
-        each.settimeout(10)
+        each.settimeout(60)
         each.bind((f"127.0.0.{last}", number))
         number = each.getsockname()[1]
     yield made

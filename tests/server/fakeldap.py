@@ -12,7 +12,7 @@ from typing import Any
 from ldap3.protocol import rfc4511
 from pyasn1.codec.ber import decoder, encoder
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 SUCCESS, REFERRAL, NO_SUCH, INVALID = 0, 10, 32, 49
 
 

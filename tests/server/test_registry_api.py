@@ -363,7 +363,7 @@ def test_a_run_ends_with_the_registry(folder: str, closed: None, api_of: Any, mo
         patched.setattr(GarbageCollector, "steps", steps)
         with RunningServer(folder, rules=RegistryRules(garbage=GarbageRules(interval=0.0))) as serving:
             run = api_of(serving.url)("POST", "/api/v1/gc", "{}", **headers).json
-            assert begun.wait(20)
+            assert begun.wait(60)
     with RunningServer(folder) as serving:
         found = api_of(serving.url)("GET", f"/api/v1/runs/{run['id']}", **headers).json
     assert (found["state"], found["error"]) == ("failed", "the registry was stopped")

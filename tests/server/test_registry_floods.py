@@ -220,8 +220,8 @@ def test_other_ways_to_write_a_path(api: Any, target: str) -> None:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A head must come within half a second."""
-    monkeypatch.setattr(listen, "HEAD_MS", 500)
+    """A head must come within two seconds."""
+    monkeypatch.setattr(listen, "HEAD_MS", 2000)
 
 
 @pytest.mark.usefixtures("hasty")

@@ -121,7 +121,7 @@ def test_the_other_replica_goes_on(
     with served(nacre, *configured(tmp_path, rules)) as killed:
         api = api_of(killed.url)
         images = {tag: api.push_image("app", tag, os.urandom(50_000)) for tag in TAGS}
-        assert held.reached.wait(20)
+        assert held.reached.wait(60)
         with survivor:
             try:
                 check_idle(survivor)

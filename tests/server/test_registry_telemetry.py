@@ -189,7 +189,7 @@ def test_what_a_webhook_is_told_belongs_to_the_push(
     with RunningServer(folder, rules=webhooks(form), outgoing=outgoing) as serving:
         serving.registry.jobs.wake("webhook deploy")
         api_of(serving.url, traceparent=TRACEPARENT).push_image("app", "1")
-        assert told.heard.wait(20)
+        assert told.heard.wait(60)
     (headers, event), *_ = told.calls
     spans = [each for each in receiver.spans if each.trace_id.hex() == TRACE]
     (sent,) = (each for each in spans if each.name == "POST")
@@ -211,7 +211,7 @@ def test_a_delivery_that_fails_is_a_span_that_failed(
     with RunningServer(folder, rules=webhooks(), outgoing=outgoing) as serving:
         serving.registry.jobs.wake("webhook deploy")
         api_of(serving.url).push_image("app", "1")
-        assert told.heard.wait(20)
+        assert told.heard.wait(60)
     span = next(each for each in receiver.spans if each.name == "POST")
     assert span.status.code == 2
     assert attributes(span)["http.response.status_code"] == 500
@@ -222,7 +222,7 @@ def test_without_telemetry_nothing_is_kept_of_a_trace(folder: str, api_of: Any) 
     with RunningServer(folder, rules=webhooks(), outgoing=Outgoing(post=told)) as serving:
         serving.registry.jobs.wake("webhook deploy")
         api_of(serving.url, traceparent=TRACEPARENT).push_image("app", "1")
-        assert told.heard.wait(20)
+        assert told.heard.wait(60)
     assert "traceparent" not in told.calls[0][0]
 
 

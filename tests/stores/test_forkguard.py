@@ -119,7 +119,7 @@ def test_other_threads_wait_for_the_fork_and_no_longer(root: str, store: Store) 
     entered, seen = threading.Event(), []
 
     def meanwhile() -> None:
-        entered.wait(20)
+        entered.wait(60)
         seen.append(store.refs.list())
         with Store.open(root) as other:
             seen.append(other.refs.list())
@@ -133,7 +133,7 @@ def test_other_threads_wait_for_the_fork_and_no_longer(root: str, store: Store) 
         pid = os.fork()
         if pid == 0:
             os._exit(is_open(f"{root}/nacre.db"))
-        thread.join(20)
+        thread.join(60)
         assert seen == [[], []]
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
@@ -152,7 +152,7 @@ def test_a_transaction_of_another_thread_is_waited_for(store: Store) -> None:
         with store.db.transaction():
             store.db.change(SET, ("whole",))
             begun.set()
-            go.wait(20)
+            go.wait(60)
 
     def see() -> None:
         until(lambda: forkguard._FORKING)
@@ -161,7 +161,7 @@ def test_a_transaction_of_another_thread_is_waited_for(store: Store) -> None:
     threads = [threading.Thread(target=work) for work in (change, see)]
     for thread in threads:
         thread.start()
-    begun.wait(20)
+    begun.wait(60)
     with resting():
         pid = os.fork()
         if pid == 0:

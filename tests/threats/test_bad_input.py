@@ -125,7 +125,7 @@ def test_a_registry_that_hangs_up(nacre: Any, look: Look) -> None:
         said = sentence(nacre("pull", f"127.0.0.1:{server.getsockname()[1]}/app:1", check=False))
         assert f"127.0.0.1:{server.getsockname()[1]}" in said
         server.shutdown(socket.SHUT_RDWR)
-    thread.join(10)
+    thread.join(60)
     look.same_content()
 
 
