@@ -22,6 +22,13 @@ def test_a_root_that_cannot_be_made(nacre: Any, root: str) -> None:
     nacre.root = nacre.folder / "store"
 
 
+@pytest.mark.parametrize("words", [("ps", "--last=a\nb\x1b[2J\u202e"), ("ps", "--a\nb\x1b[2J\u202e")])
+def test_an_argument_does_not_command_the_terminal(nacre: Any, words: tuple[str, ...]) -> None:
+    said = nacre(*words, check=False)
+    assert "a\\nb\\x1b[2J\\u202e" in said.err
+    assert said.err.count("\n") == 2
+
+
 @pytest.mark.parametrize(
     ("created", "images", "history"),
     [

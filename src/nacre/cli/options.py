@@ -249,7 +249,7 @@ class _OptionParser:
 
 def usage_error(message: str, name: str, *, code: int = 125) -> UsageError:
     """A UsageError that points to the help of command `name`; docker ends with 125, or 1 for counts."""
-    error = UsageError(message, hint=f"see '{f'nacre {name}'.strip()} --help'")
+    error = UsageError(message.replace("\n", "\\n"), hint=f"see '{f'nacre {name}'.strip()} --help'")
     error.exit_code = code
     return error
 
