@@ -35,6 +35,9 @@ def test_every_reader_is_used() -> None:
         ("publish", "80", "80"),
         ("address", " 10.0.0.1 ", "10.0.0.1"),
         ("address", "::1", "::1"),
+        ("host", "db:10.0.0.9", "db:10.0.0.9"),
+        ("host", "db=[::1]", "db=[::1]"),
+        ("host", "up:host-gateway", "up:host-gateway"),
         ("search", "a.example", "a.example"),
         ("search", ".", "."),
         ("duration", "1m30s", 90 * 10**9),
@@ -74,6 +77,9 @@ def test_values(kind: str, text: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("flag", "text", "said"),
     [
+        ("--add-host", "db", 'bad format for add-host: "db"'),
+        ("--add-host", "a:b=1.2.3.4", 'bad format for add-host: "a:b=1.2.3.4"'),
+        ("--add-host", "db:ten", 'invalid IP address in add-host: "ten"'),
         ("--ulimit", "nofile", "invalid ulimit argument: nofile"),
         ("--ulimit", "x=1", "invalid ulimit type: x"),
         ("--ulimit", "nofile=2:1", "must be less than or equal to hard limit: 2 > 1"),
@@ -117,6 +123,7 @@ def test_values(kind: str, text: str, value: object) -> None:
         ("--restart", "sometimes", "unknown policy 'sometimes'"),
         ("--restart", "always:3", "maximum retry count can only be used with"),
         ("--stop-timeout", "1.5", "not a whole number"),
+        ("--device-cgroup-rule", "c ²:1 rwm", "invalid device cgroup format"),
         ("--label", "=x", "invalid label '=x': empty name"),
         ("--label", "a b=x", "label 'a b' contains whitespaces"),
     ],

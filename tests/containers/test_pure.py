@@ -105,7 +105,7 @@ def test_signals(text: str, number: int) -> None:
     assert signals.number(text) == number
 
 
-@pytest.mark.parametrize("text", ["", "0", "99", "NOPE", "_DFL", "SIG_IGN"])
+@pytest.mark.parametrize("text", ["", "0", "99", "NOPE", "_DFL", "SIG_IGN", "²", "RTMIN+²"])
 def test_signals_that_are_none(text: str) -> None:
     with pytest.raises(UsageError, match="invalid signal"):
         signals.number(text)
@@ -324,7 +324,7 @@ def test_targets_and_folders_are_cleaned() -> None:
 
 
 def test_files_in_etc(tmp_path: Path) -> None:
-    hosts = etc.HostsFile(shared=False, hosts=("db:10.0.0.1", "v6=::2"))
+    hosts = etc.HostsFile(shared=False, hosts=("db:10.0.0.1", "v6=[::2]"))
     etc.write(str(tmp_path), "box", hosts, etc.ResolvConf(("9.9.9.9",)))
     assert (tmp_path / "resolv.conf").read_text() == "nameserver 9.9.9.9\n"
     assert (tmp_path / "hostname").read_text() == "box\n"

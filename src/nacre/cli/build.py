@@ -391,7 +391,7 @@ COMMAND = Command(
     arguments="PATH | URL | -",
     run=run,
     options=(
-        many("--add-host", "Add a custom host-to-IP mapping (host:ip)"),
+        many("--add-host", "Add a custom host-to-IP mapping (host:ip)", kind="host"),
         many(
             "--advice",
             "Say what could be smaller or safer: auto (new layers), all, none, or sarif=FILE, github=FILE, "

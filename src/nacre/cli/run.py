@@ -238,7 +238,7 @@ ABSENT: dict[Option, str] = {
 """Options that cannot be obeyed, and why: an error, since a program would not have what it counts on."""
 
 CREATE_OPTIONS: tuple[Option, ...] = (
-    many("--add-host", "Add a custom host-to-IP mapping (host:ip)"),
+    many("--add-host", "Add a custom host-to-IP mapping (host:ip)", kind="host"),
     many("--annotation", "Add an annotation to the container's OCI runtime config", type="map", kind="pair"),
     many("-a, --attach", "Attach to STDIN, STDOUT or STDERR", kind="attach"),
     many("--cap-add", "Add Linux capabilities"),

@@ -107,6 +107,14 @@ def address(text: str) -> str:
     return text.strip()
 
 
+def host_entry(text: str) -> str:
+    """Check that `text` is `NAME:ADDRESS`. Raises ValueError."""
+    from ..words.addresses import extra_host
+
+    extra_host(text)
+    return text
+
+
 def search_domain(text: str) -> str:
     """A domain to search; "." for none."""
     name = text.strip()
@@ -176,7 +184,7 @@ def device_rule(text: str) -> str:
     """`c 1:3 rwm`. Source: moby daemon, the pattern of --device-cgroup-rule."""
     kind, numbers, access = (*text.split(" "), "", "", "")[:3]
     major, _, minor = numbers.partition(":")
-    good = kind in ("a", "b", "c") and all(part == "*" or part.isdigit() for part in (major, minor))
+    good = kind in ("a", "b", "c") and all(part == "*" or part.isdecimal() for part in (major, minor))
     if text.count(" ") != _PAIR or not good or not access or not set(access) <= set("rwm") or len(access) > 3:
         raise ValueError(f"invalid device cgroup format: {text!r}")
     return text
@@ -305,7 +313,7 @@ def userns(text: str) -> str:
 
 READERS: dict[str, Callable[[str], Any]] = {
     "ulimit": ulimit, "attach": attach, "expose": expose, "publish": publish, "address": address,
-    "mac": mac, "network": network,
+    "host": host_entry, "mac": mac, "network": network,
     "search": search_domain, "duration": health_time, "pair": pair, "device-rule": device_rule,
     "cpus": cpus, "swap": swap, "weight": weight, "device-weight": device_weight,
     "device-rate": device_rate, "device-count": device_count, "detach-keys": detach_keys,

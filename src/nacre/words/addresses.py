@@ -44,6 +44,23 @@ def in_brackets(text: str) -> str:
     return f"[{text}]" if version(text) == 6 else text
 
 
+def extra_host(text: str) -> tuple[str, str]:
+    """Name and address of `NAME:ADDRESS`, `NAME=ADDRESS` or `NAME:[ADDRESS]`. Raises ValueError.
+
+    `host-gateway` stands for an address. Source: docker's --add-host.
+    """
+    name, separator, address = text.partition("=" if "=" in text else ":")
+    if not separator or not name or ":" in name or not address:
+        raise ValueError(f'bad format for add-host: "{text}": expected NAME:ADDRESS')
+    address = address[1:-1] if address[0] + address[-1] == "[]" else address
+    if address != "host-gateway":
+        try:
+            packed(address)
+        except ValueError:
+            raise ValueError(f'invalid IP address in add-host: "{address}"') from None
+    return name, address
+
+
 class Subnet(Value):
     """All addresses of `version` 4 or 6 whose first `prefix` bits are those of the number `base`."""
 

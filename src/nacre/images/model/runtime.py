@@ -11,6 +11,7 @@ import os
 
 from ...ground.sandbox.capabilities import DEFAULT, choose
 from ...ground.sandbox.operations import HOST_NAME_WISHED
+from ...words.addresses import extra_host
 from ...words.errors import UsageError
 from ...words.value import Value
 
@@ -191,9 +192,10 @@ def host_line(item: str, gateway: str = "127.0.0.1") -> str:
 
     The address `host-gateway` is `gateway`.
     """
-    name, separator, address = item.partition("=" if "=" in item else ":")
-    if not separator or not name or not address:
-        raise UsageError(f"bad format for add-host: {item!r}", hint="expected NAME:ADDRESS")
+    try:
+        name, address = extra_host(item)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     return f"{gateway if address == 'host-gateway' else address}\t{name}\n"
 
 
