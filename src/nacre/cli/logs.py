@@ -26,7 +26,7 @@ def run(context: Context, args: Args) -> int:
 
 def _tail(text: str) -> int:
     """docker shows everything for a number below 0."""
-    if text == "all" or (text[:1] == "-" and text[1:].isdigit()):
+    if text == "all" or (text[:1] == "-" and text[1:].isdecimal()):
         return -1
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise UsageError(f"invalid number of lines: {text!r}")
@@ -61,7 +61,7 @@ def _moment(text: str) -> str:
     if not text:
         return ""
     whole, point, rest = text.partition(".")
-    if not (point and ("T" in whole or text.replace(".", "", 1).isdigit())):
+    if not (point and ("T" in whole or text.replace(".", "", 1).isdecimal())):
         return stamp(int(instant(text) * 1e9))
     digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
     seconds = int(instant(whole + rest[len(digits) :]))

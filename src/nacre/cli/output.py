@@ -218,6 +218,10 @@ def ago(created: float | str, now: float | None = None) -> str:
     return f"{human_duration((time.time() if now is None else now) - moment)} ago"
 
 
+_LAST_SECOND = 253402300799.0
+"""Of the year 9999."""
+
+
 def timestamp(text: str) -> float:
     """RFC 3339 as seconds since 1970; 0.0 for "" or what cannot be read."""
     return parse_timestamp(text) or 0.0
@@ -226,14 +230,14 @@ def timestamp(text: str) -> float:
 def instant(text: str) -> float:
     """A time (RFC 3339, a date, or seconds) or an age (`10m`, `1h30m`) as seconds since 1970.
 
-    Raises UsageError.
+    A time before 1970 or after 9999 is the nearer of the two ends. Raises UsageError.
     """
     import time
 
-    if text.replace(".", "", 1).isdigit():
-        return float(text)
+    if text.isascii() and text.replace(".", "", 1).isdigit():
+        return min(float(text), _LAST_SECOND)
     seconds = timestamp(text) if "T" in text or "-" in text else 0.0
-    return seconds or time.time() - _age(text)
+    return seconds or max(0.0, time.time() - _age(text))
 
 
 def _age(text: str) -> float:

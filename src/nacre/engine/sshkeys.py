@@ -89,7 +89,7 @@ class _KeyAgent:
     def _begin(self) -> None:
         said = _run(["ssh-agent", "-s", "-a", self.path], {})
         pid = said.partition("SSH_AGENT_PID=")[2].partition(";")[0]
-        if not pid.isdigit():
+        if not pid.isdecimal():
             raise Unsupported("--ssh: ssh-agent does not say its process")
         self._pidfd = os.pidfd_open(int(pid))
         reader, self._writer = os.pipe2(os.O_CLOEXEC)

@@ -415,7 +415,7 @@ def _subordinate(path: str, uid: int, name: str) -> list[Range]:
     for line in lines(_read(path)):
         owner, _, rest = line.partition(":")
         first, _, count = rest.partition(":")
-        if owner in (name, str(uid)) and owner and first.isdigit() and count.strip().isdigit():
+        if owner in (name, str(uid)) and owner and first.isdecimal() and count.strip().isdecimal():
             extents.append((inside, int(first), int(count)))
             inside += int(count)
     return extents

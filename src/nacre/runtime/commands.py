@@ -58,7 +58,7 @@ def _request(given: GivenFlags) -> lifecycle.ContainerRequest:
     request = lifecycle.ContainerRequest(
         given.arguments[0], bundle, _mask(), given.text("pid-file"), given.text("console-socket"),
         given.switch("no-pivot"), given.switch("no-new-keyring"),
-        given.number("preserve-fds", _MOST_DESCRIPTORS), int(listen) if listen.isdigit() else 0,
+        given.number("preserve-fds", _MOST_DESCRIPTORS), int(listen) if listen.isdecimal() else 0,
         lifecycle.now(),
     )  # fmt: skip
     for fd in range(3, 3 + request.descriptors):

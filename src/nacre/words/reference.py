@@ -134,7 +134,7 @@ def is_loopback(host: str) -> bool:
     if name.strip("[]") in ("localhost", "::1"):
         return True
     parts = name.split(".")
-    return len(parts) == 4 and parts[0] == "127" and all(p.isdigit() and int(p) < 256 for p in parts)
+    return len(parts) == 4 and parts[0] == "127" and all(p.isdecimal() and int(p) < 256 for p in parts)
 
 
 def split_search(term: str) -> tuple[str, str]:

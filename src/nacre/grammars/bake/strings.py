@@ -68,7 +68,7 @@ def _regex_replace(value: Any, pattern: Any, new: Any) -> str:
 
 def _group(found: re.Match[str], name: str) -> str:
     try:
-        return found[int(name) if name.isdigit() else name] or ""
+        return found[int(name) if name.isdecimal() else name] or ""
     except IndexError:
         return ""
 

@@ -42,7 +42,7 @@ def ingredients(text: str) -> tuple[str, int | None]:
     if text == PLAIN:
         return PLAIN, None
     parts = text.split("/")
-    if len(parts) != 4 or parts[0] not in LEVELS or not parts[2].isdigit():
+    if len(parts) != 4 or parts[0] not in LEVELS or not parts[2].isdecimal():
         raise Unsupported(f"this version of nacre does not support the recipe {text[:100]!r}")
     return parts[0], int(parts[2])
 

@@ -50,7 +50,7 @@ class Wrong(ValueError):
 def _number(text: str) -> tuple[float, str]:
     """`12.5 MB` as number and unit."""
     stripped = text.strip()
-    end = next((at for at, char in enumerate(stripped) if not (char.isdigit() or char == ".")), len(stripped))
+    end = next((at for at, char in enumerate(stripped) if char not in "0123456789."), len(stripped))
     try:
         return float(stripped[:end]), stripped[end:].strip()
     except ValueError:

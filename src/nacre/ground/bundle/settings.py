@@ -67,7 +67,7 @@ def _cpu(resources: Resources, version: int) -> Iterator[Setting]:
 def _huge(resources: Resources, version: int) -> Iterator[Setting]:
     for entry in resources.get("hugepageLimits") or ():
         size = entry["pageSize"]
-        if not size[:-2].isdigit() or size[-2:] not in ("KB", "MB", "GB"):
+        if not size[:-2].isdecimal() or size[-2:] not in ("KB", "MB", "GB"):
             raise UsageError(
                 f"config.json: linux.resources.hugepageLimits has {size!r}, which is no page size"
             )

@@ -107,7 +107,7 @@ class CopyAction(Value):
     @property
     def is_independent(self) -> bool:
         """Whether what it makes is the same whatever is beneath: then names cannot be looked up there."""
-        return self.link and all(part.isdigit() for part in self.chown.split(":") if part)
+        return self.link and all(part.isdecimal() for part in self.chown.split(":") if part)
 
 
 class WorkdirAction(Value):
@@ -354,7 +354,7 @@ def _is_signal(text: str) -> bool:
     name = text.upper().removeprefix("SIG")
     if name[:3] == "RTM":
         base, _, rest = name.replace("-", "+").partition("+")
-        return base in ("RTMIN", "RTMAX") and (not rest or rest.isdigit())
+        return base in ("RTMIN", "RTMAX") and (not rest or rest.isdecimal())
     import signal
 
     return "SIG" + name in signal.Signals.__members__

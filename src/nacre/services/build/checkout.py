@@ -52,7 +52,7 @@ class Checkout:
         ]
         words += [f":(top,exclude,glob){os.path.relpath(path, self._top)}" for path in excluded]
         said = self._git("log", "-1", "--format=%ct", self._head, "--", *words).strip()
-        return int(said) if said.isdigit() else None
+        return int(said) if said.isdecimal() else None
 
     def committed(self, folder: str) -> frozenset[bytes]:
         """The files of a folder that are as in the commit; relative to it."""

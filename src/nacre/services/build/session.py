@@ -193,7 +193,7 @@ class BuildSession:
         """Find the epoch that is meant; what declares it sees the number."""
         text = source_date_epoch(self.plan)
         self.clamp = resolved(self, text or "", inputs)
-        if text and not text.isdigit():
+        if text and not text.isdecimal():
             number = "" if self.clamp is None else str(self.clamp)
             arguments = (*self.options.arguments, (EPOCH, number))
             self.plan, self.fold = planned_build(inputs, self.options.replace(arguments=arguments))

@@ -45,7 +45,7 @@ def _names(entry: str, host: str, port: int) -> bool:
     if "/" in entry:
         return _contains(entry, host)
     name, colon, wanted = entry.rpartition(":")
-    if colon and wanted.isdigit() and (":" not in name or name.startswith("[")):
+    if colon and wanted.isdecimal() and (":" not in name or name.startswith("[")):
         if int(wanted) != port:
             return False
         entry = name

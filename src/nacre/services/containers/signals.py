@@ -13,7 +13,7 @@ def number(text: str) -> int:
         return int(text)
     name = text.upper().removeprefix("SIG")
     found = getattr(signal, f"SIG{name}", None)
-    if name.startswith("RTMIN+") and name[6:].isdigit():
+    if name.startswith("RTMIN+") and name[6:].isdecimal():
         found = signal.SIGRTMIN + int(name[6:])
     if not name or not isinstance(found, int) or name.startswith("_") or found >= signal.NSIG:
         raise UsageError(f"invalid signal: {text}")

@@ -155,10 +155,10 @@ def _is_tmpfs_option(word: str) -> bool:
     if not equals or not value.isascii():
         return word in _FLAGS
     if key in _AMOUNTS:
-        return (value[:-1] if value[-1:].lower() in _AMOUNTS[key] else value).isdigit() and len(value) < 20
+        return (value[:-1] if value[-1:].lower() in _AMOUNTS[key] else value).isdecimal() and len(value) < 20
     if key == "mode":
         return is_mode(value)
-    return key in ("uid", "gid") and value.isdigit() and len(value) < 20 and int(value) <= _MOST_ID
+    return key in ("uid", "gid") and value.isdecimal() and len(value) < 20 and int(value) <= _MOST_ID
 
 
 def is_mode(text: str) -> bool:

@@ -72,7 +72,7 @@ def _pause(error: RegistryError) -> float:
     asked = error.headers.get("Retry-After", "")
     if error.status in (429, 503):
         usual = _LIMITED if error.status == 429 else _DOWN
-        return min(float(asked), _LONGEST) if asked.isdigit() else usual
+        return min(float(asked), _LONGEST) if asked.isdecimal() else usual
     return _DOWN if isinstance(error, Unreachable) else 0.0
 
 
