@@ -18,6 +18,7 @@ from nacre.engine.wiring import Config, Wiring
 from nacre.services.server import RunningServer
 from nacre.services.server.upstreams.flights import Joined
 from nacre.services.server.upstreams.health import UpstreamHealth
+from nacre.services.server.upstreams.lists import CachedLists
 from nacre.services.server.upstreams.manifests import CachedManifests
 from nacre.words.oci import OCI_INDEX, OCI_MANIFEST
 from nacre.words.upstreams import UpstreamRules
@@ -192,6 +193,32 @@ def test_whoever_comes_as_the_first_fetch_ends_asks_no_more() -> None:
 
     asyncio.run(clients())
     assert fetched == ["1"]
+
+
+def test_whoever_comes_as_the_first_list_ends_asks_no_more() -> None:
+    """A client after the end of the fetch, and before those who waited for it are woken."""
+    fetched, upstream = list[str](), SimpleNamespace(rules=UpstreamRules("docker.io", ""), referrers=None)
+    place: Any = SimpleNamespace(name="docker.io/a", repository="a", upstream=upstream)
+    request: Any = SimpleNamespace(query_params={})
+    route: Any = SimpleNamespace(digest="sha256:0")
+    state: Any = SimpleNamespace(catalog=None, work=None)
+
+    async def clients() -> None:
+        def come() -> None:
+            group.create_task(lists.referrers(request, route, place))
+
+        async def run(_place: object, _find: object) -> list[object]:
+            fetched.append("list")
+            asyncio.get_running_loop().call_soon(come)  # whose first step is after the next turn
+            return []
+
+        pools: Any = SimpleNamespace(run=run)
+        lists = CachedLists(state, pools, UpstreamHealth(), Joined())
+        async with asyncio.TaskGroup() as group:
+            come()
+
+    asyncio.run(clients())
+    assert fetched == ["list"]
 
 
 class opened:

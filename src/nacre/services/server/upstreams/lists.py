@@ -79,11 +79,17 @@ class CachedLists:
             return found
         try:
             self._health.check(place, key)
-            found = await self._joined.ask(key, lambda: self._pools.run(place, find))
+            return await self._joined.ask(key, lambda: self._found(place, key, find))
         except NacreError as error:
             if key in self._kept:
                 return found
             raise self._health.failed(place, key, error, Code.NAME_UNKNOWN) from None
+
+    async def _found(
+        self, place: UpstreamRepository, key: Hashable, find: Callable[[], list[object]]
+    ) -> list[object]:
+        """Ask, and keep it before anybody can ask again."""
+        found = await self._pools.run(place, find)
         self._keep(key, time.monotonic() + place.upstream.rules.ttl, found)
         return found
 
