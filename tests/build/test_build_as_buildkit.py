@@ -168,3 +168,34 @@ def test_what_has_no_effect_says_so(project: Any) -> None:
         assert said.count(f"WARNING: {flag} has no effect: ") == 1
     said = project.build(BASE, "--rm", "--load", "--force-rm").err
     assert "no effect" not in said
+
+
+def test_onbuild_names_a_stage_that_nothing_else_needs(project: Any) -> None:
+    """The trigger of an image, of a stage, and once more when all is in the cache."""
+    project.write("f", "made")
+    project.build("FROM scratch\nONBUILD COPY --from=made /f /of-image\n", tag="parent")
+    made = "FROM scratch AS made\nCOPY f /f\n"
+    assert "of-image" in files(project, made + "FROM parent\n")
+    stage = "FROM scratch AS beneath\nONBUILD COPY --from=made /f /of-stage\n" + made + "FROM beneath\n"
+    for _ in range(2):
+        assert "of-stage" in files(project, stage)
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "said", "hint"),
+    [
+        ("FROM 127.0.0.1:1/app:1\n", "Dockerfile:1:6: 127.0.0.1:1/app:1: cannot connect", "running there?"),
+        ("FROM scratch AS a\nFROM 127.0.0.1:1/b\n", "Dockerfile:2:6: 127.0.0.1:1/b: cannot connect", ""),
+        (
+            "FROM --platform=linux/mips64le busybox:test\n",
+            "Dockerfile:1:32: busybox:test: ",
+            "hint: the store has busybox:test for linux/",
+        ),
+    ],
+)
+def test_an_image_that_cannot_be_had(project: Any, dockerfile: str, said: str, hint: str) -> None:
+    """The line that names it, as with BuildKit, and what the store has instead."""
+    nowhere = dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY"), "http://127.0.0.1:1")
+    done = project.fails(dockerfile, NO_PROXY="127.0.0.1", **nowhere)
+    assert said in done.err
+    assert hint in done.err

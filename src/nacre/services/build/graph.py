@@ -169,6 +169,7 @@ class Graph:
             self._ready.append((stage, (self._made[name[1:]], False)))  # type: ignore[arg-type]
         elif work is None:
             self._sleeping.setdefault(name, []).append(stage)
+            self._add(stage.session, name)
         elif name in self._made:
             stage.session.cache.cached += 1
             self._ready.append((stage, (self._made[name], True)))  # type: ignore[arg-type]
@@ -178,6 +179,13 @@ class Graph:
             self._jobs[name] = job = StepJob(name, work, waiting.report, stage)
             job.brief = waiting.is_brief
             self._queue.append(job)
+
+    def _add(self, session: BuildSession, name: Name) -> None:
+        """Begin a stage that is waited for and was not planned."""
+        if steps := session.unplanned(name):
+            self._left += 1
+            index = int(str(name[1]))
+            self._ready.append((RunningStage(session, name, steps, session.builds[index].ahead), None))
 
     # --- jobs
 

@@ -63,11 +63,24 @@ class StageOrigins:
     def neither(self, item: Instruction, said: str, name: str, error: NacreError) -> NacreError:
         """A name that is no stage means an image, as in docker; a mistyped stage must not read as that."""
         if not _MARKS.isdisjoint(name):
-            return error
+            return self.absent(item, name, error)
         before = [planned.stage.name for planned in self._session.plan.stages[: self._planned.index]]
         hint = did_you_mean(name, [stage for stage in before if stage], prefix="the stage ")
         message = f"{said}: {name!r} is neither an earlier stage nor an available image: {error.message}"
         return item.error(message, hint=hint or error.hint)
+
+    def absent(
+        self, item: Instruction, name: str, error: NacreError, platform: Platform | None = None
+    ) -> NacreError:
+        """An image that cannot be had is a fault of the line that names it.
+
+        An image that is here for another platform than the wanted one is named.
+        """
+        message = error.message if name in error.message else f"{name}: {error.message}"
+        hint = error.hint
+        if platform and (here := self._session.sources.find(name, None)):
+            hint = f"the store has {name} for {here.config.platform}, not for {platform}"
+        return item.error(message, getattr(item, "base", ""), hint=hint)
 
     def source(
         self, item: Instruction, text: str, platform: Platform | None, report: StepReport

@@ -245,6 +245,14 @@ class BuildSession:
         if platform.os != "linux" or not executes(platform.architecture):
             raise run.error(f"this machine cannot run programs for {platform}", hint=_NO_EMULATOR)
 
+    def unplanned(self, name: Name) -> StageSteps | None:
+        """The steps of a stage that nobody asked for before: ONBUILD of a base does. Raises NacreError."""
+        if name[0] != "stage" or name[2:] != self.place or (index := int(str(name[1]))) in self.builds:
+            return None
+        self.plan = self.plan.replace(needed=tuple(sorted({*self.plan.needed, index})))
+        self._check_platform(self.plan.stages[index])
+        return self.steps(index)
+
     def _platform_of(self, planned: StagePlan) -> Platform:
         """What programs of a stage are for, as far as it can be known before its base is here."""
         while planned.base.stage is not None:

@@ -198,8 +198,8 @@ class StageBuild:
             raise
         except NacreError as error:
             report.failed(error.message)
-            if isinstance(error, NotFound | RegistryError) and self._planned.index:
-                raise self._origins.neither(self._planned.stage.base, "FROM", base.name, error) from None
+            if isinstance(error, NotFound | RegistryError):
+                raise self._absent(base, platform, error) from None
             raise
         if not session.checks.are_errors:
             session.warn(session.checks.misfit(self._planned, image, platform or session.plan.platform))
@@ -209,6 +209,12 @@ class StageBuild:
         session.misses.forecast(report.title, "here")
         standing = from_image(image, start(image.config), session.epoch_ns)
         return standing, _triggers(image.config.run.get("OnBuild"), base.name)
+
+    def _absent(self, base: Base, platform: Platform | None, error: NacreError) -> NacreError:
+        item = self._planned.stage.base
+        if self._planned.index and not platform:
+            return self._origins.neither(item, "FROM", base.name, error)
+        return self._origins.absent(item, base.name, error, platform)
 
     def _from_files(self, base: Base, platform: Platform | None) -> StageSteps:
         """All files of a context as the one layer of the stage."""
