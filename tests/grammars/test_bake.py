@@ -305,6 +305,20 @@ def test_inheritance_and_links() -> None:
     assert web["context"] == "db"
 
 
+def test_names_may_be_patterns() -> None:
+    """Of targets and groups; a target is taken once, in the order of the alphabet."""
+    from nacre.grammars.bake.plan import resolve
+
+    text = 'target "app-b" {}\ntarget "app-a" {}\ntarget "z" {}\ngroup "app-g" {\n targets = ["z"]\n}\n'
+    found = defined({"x.hcl": text})
+    plan = resolve(found, ["app-?", "app-a"], ())
+    assert list(plan.targets) == ["app-a", "app-b", "z"]
+    assert plan.document()["group"]["default"] == {"targets": ["app-a", "app-b", "app-g"]}
+    assert list(resolve(found, ["[x-z]"], ()).targets) == ["z"]
+    with pytest.raises(NotFound, match=r"could not find any target matching 'no-\*'"):
+        resolve(found, ["no-*"], ())
+
+
 def test_what_is_linked_comes_first_and_is_not_asked_for() -> None:
     from nacre.grammars.bake.plan import resolve
 

@@ -95,7 +95,7 @@ class _Bakery:
         """The highest exit code. Raises as `nacre build`, naming the target."""
         targets = [self._target(name, fields) for name, fields in self._plan.targets.items()]
         calls = [target for target in targets if self._parsed[target.name].call != "build"]
-        code = max((self._call(target) for target in calls), default=0)
+        code = max((self._call(target, number) for number, target in enumerate(calls)), default=0)
         builds = [target for target in targets if target not in calls]
         if builds:
             self._build(builds)
@@ -116,11 +116,14 @@ class _Bakery:
         )
         return BakeTarget(name, folder, file, options, _PULLS[args.pull])
 
-    def _call(self, target: BakeTarget) -> int:
-        from .build_call import call
+    def _call(self, target: BakeTarget, number: int) -> int:
+        """Print what a target says of itself, below its name as with docker."""
+        from .build_call import call, is_text
 
-        given = target.context, target.dockerfile
-        return call(self._context, self._parsed[target.name], target.options, given)
+        given, args = (target.context, target.dockerfile), self._parsed[target.name]
+        if is_text(args):
+            self._context.print("\n" * bool(number) + target.name + "\n")
+        return call(self._context, args, target.options, given)
 
     def _build(self, targets: Sequence[BakeTarget]) -> None:
         """All of them, then their outputs."""
@@ -215,6 +218,9 @@ def _dockerfile(fields: Mapping[str, Any]) -> str:
 # --list
 
 
+_HEADINGS = {"targets": ["TARGET", "DESCRIPTION"], "variables": ["VARIABLE", "TYPE", "VALUE", "DESCRIPTION"]}
+
+
 def _list(context: Context, found: Definition, written: str) -> int:
     """docker's `targets` or `variables`, or `type=…,format=json`."""
     fields = (
@@ -232,19 +238,20 @@ def _list(context: Context, found: Definition, written: str) -> int:
         return 0
     from .output import table
 
-    table(context, [name.upper() for name in names], rows)
+    headings = _HEADINGS[kind]
+    table(context, headings, [row[: len(headings)] for row in rows])
     return 0
 
 
-def _targets(found: Definition) -> tuple[list[str], list[list[str]]]:
+def _targets(found: Definition) -> tuple[list[str], list[list[Any]]]:
     about = {name: ", ".join(targets) for name, targets in found.groups.items()}
     about |= {name: fields.get("description", "") for name, fields in found.targets.items()}
-    return ["target", "description"], [
-        [name, about[name]] for name in sorted(about) if not name.startswith("_")
+    return ["name", "description", "group"], [
+        [name, about[name], name in found.groups] for name in sorted(about) if not name.startswith("_")
     ]
 
 
-def _variables(found: Definition) -> tuple[list[str], list[list[str]]]:
+def _variables(found: Definition) -> tuple[list[str], list[list[Any]]]:
     rows = [[each.name, each.kind, _shown(each.value), each.description] for each in found.variables]
     return ["name", "type", "value", "description"], sorted(rows)
 

@@ -41,6 +41,11 @@ def call(context: Context, args: Args, options: BuildOptions, given: tuple[Origi
     return int(wrong and fields.get("ignorestatus", "false") not in ("true", "1", ""))
 
 
+def is_text(args: Args) -> bool:
+    """Whether `call` prints lines for people."""
+    return _read(args)[1].get("format", "text") == "text"
+
+
 def _formatted(document: Row, method: str, form: str) -> str:
     if form == "json":
         import json

@@ -15,7 +15,7 @@ from .values import BadValue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
     from .definition import Definition
@@ -25,6 +25,7 @@ _NAMES = {"platform": "platforms", "secrets": "secret"}
 _FIXED = ("description", "inherits")
 _ADDED = ("annotations", "entitlements", "attest")
 LINK = "target:"
+_WILD = frozenset("*?[")
 _REMOTE = ("http://", "https://", "docker-image://", "oci-layout://", LINK)
 
 
@@ -61,9 +62,23 @@ def _escaped(value: Any) -> Any:
 def resolve(found: Definition, names: Sequence[str], overrides: Sequence[tuple[str, str | None]]) -> BakePlan:
     """The plan for targets and groups (none: `default`), with `KEY=VALUE` of `--set`.
 
-    Raises NotFound, UsageError, InvalidDocument.
+    Names may be patterns of the shell. Raises NotFound, UsageError, InvalidDocument.
     """
-    return _Resolver(found, overrides).plan([name.replace(".", "_") for name in names or ("default",)])
+    asked = [name.replace(".", "_") for name in names or ("default",)]
+    expanded = [each for name in asked for each in _expanded(name, found)]
+    return _Resolver(found, overrides).plan(list(dict.fromkeys(expanded)))
+
+
+def _expanded(name: str, found: Definition) -> list[str]:
+    """The targets and groups that a name, or a pattern, means."""
+    known = {*found.targets, *found.groups}
+    return [name] if name in known or not _WILD.intersection(name) else _matching(name, sorted(known))
+
+
+def _matching(pattern: str, names: Iterable[str]) -> list[str]:
+    if matching := [name for name in names if fnmatchcase(name, pattern)]:
+        return matching
+    raise NotFound(f"could not find any target matching '{pattern}'")
 
 
 def is_folder(source: str) -> bool:
@@ -169,10 +184,7 @@ class _Resolver:
 
     def _matching(self, pattern: str) -> list[str]:
         targets = self._found.targets
-        names = [pattern] if pattern in targets else [name for name in targets if fnmatchcase(name, pattern)]
-        if not names:
-            raise NotFound(f"could not find any target matching '{pattern}'")
-        return names
+        return [pattern] if pattern in targets else _matching(pattern, targets)
 
     def _overridden(self, fields: Fields, overrides: dict[str, list[str]]) -> Fields:
         for key, given in overrides.items():
