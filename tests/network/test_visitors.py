@@ -30,8 +30,10 @@ class Link:
 
 
 class Routes:
+    own, gateway = OWN, GATEWAY
+
     def seen_as(self, _address: bytes) -> tuple[bytes, bytes]:
-        return OWN, GATEWAY
+        return self.own, self.gateway
 
 
 class Port:
@@ -43,7 +45,8 @@ class Port:
         self.socket.setblocking(False)
         self.link, self.serving = Link(), Serving()
         link: Any = self.link
-        self.visitors = UdpVisitors(self.serving, link, Routes())
+        self.routes = Routes()
+        self.visitors = UdpVisitors(self.serving, link, self.routes)
         self.visitors.take(Claim("127.0.0.1", self.socket.getsockname()[1], "udp", 53, self.socket))
         self.serving.begin()
 
@@ -121,3 +124,17 @@ def test_who_says_nothing_is_forgotten(
     port.visitors.expire()
     assert port.visitors.is_idle
     assert not any(port.visitors.answer(key, b"") for key in keys)
+
+
+def test_a_container_that_moves_is_reached_at_its_new_address(
+    port: Port, people: list[socket.socket]
+) -> None:
+    """`network disconnect` and `connect`; nobody answers from the old one any more."""
+    old = port.visit(people[0], b"before")
+    port.routes.own, port.routes.gateway = bytes((10, 91, 0, 7)), bytes((10, 91, 0, 1))
+    new = port.visit(people[0], b"after")
+    assert new[1:4] == (port.routes.own, 53, port.routes.gateway)
+    assert port.visit(people[0], b"again") == new
+    assert not port.visitors.answer(old, b"late")
+    assert port.visitors.answer(new, b"answer")
+    assert people[0].recv(99) == b"answer"

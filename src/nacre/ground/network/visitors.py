@@ -57,22 +57,29 @@ class UdpVisitors:
     def _arrived(self, claim: Claim) -> None:
         """What one sends comes in by the link. Raises OSError, ValueError."""
         data, address = claim.socket.recvfrom(LARGEST)
-        who = claim.socket.fileno(), address
-        visitor = self._known.get(who) or self._met(who, claim)
+        visitor = self._visitor((claim.socket.fileno(), address), claim)
         visitor.used = monotonic()
         self._link.write(packets.answer(visitor.key, data))
 
-    def _met(self, who: tuple[int, Any], claim: Claim) -> _UdpVisitor:
+    def _visitor(self, who: tuple[int, Any], claim: Claim) -> _UdpVisitor:
+        """One who has met the container at another address is met anew: it has changed its networks."""
+        own, inside = self._routes.seen_as(packed(who[1][0].partition("%")[0]))
+        visitor = self._known.get(who)
+        if visitor and (visitor.key[1], visitor.key[3]) == (own, inside):
+            return visitor
+        if visitor:
+            self._forget(visitor)
+        return self._met(who, claim, own, inside)
+
+    def _met(self, who: tuple[int, Any], claim: Claim, own: bytes, inside: bytes) -> _UdpVisitor:
         if len(self._known) >= _MOST:
             self._forget(min(self._known.values(), key=lambda each: each.used))
-        key = self._key(claim, who[1])
+        key = self._key(claim, own, inside, who[1][1])
         visitor = self._known[who] = self._by_key[key] = _UdpVisitor(who, claim, key)
         return visitor
 
-    def _key(self, claim: Claim, address: Any) -> Key:
+    def _key(self, claim: Claim, own: bytes, inside: bytes, port: int) -> Key:
         """Two visitors may have the same address inside, but not the same port there."""
-        host, port = packed(address[0].partition("%")[0]), address[1]
-        own, inside = self._routes.seen_as(host)
         key = packets.UDP, own, claim.inside, inside, port
         while key in self._by_key:
             port = max(_FIRST, (port + 1) & 0xFFFF)
