@@ -227,6 +227,7 @@ def test_what_was_asked_is_told(nacre: Nacre, busybox_image: str) -> None:
     )  # fmt: skip
     document = one(nacre, "inspect", "box")
     host, config = document["HostConfig"], document["Config"]
+    assert nacre("inspect", "-f", "{{.Config.ExposedPorts}}", "box").out == "map[81/tcp:{}]\n"
     assert (config["StopTimeout"], config["ExposedPorts"]) == (0, {"81/tcp": {}})
     assert host["Ulimits"] == [{"Name": "nofile", "Hard": 128, "Soft": 64}]
     assert (host["GroupAdd"], host["DnsSearch"], host["LogConfig"]["Type"]) == (["10"], ["x.org"], "none")

@@ -218,6 +218,9 @@ def test_a_journal_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
 
 def test_for_programs(nacre: Nacre, busybox_image: str) -> None:
     nacre("create", "--name", "first", busybox_image)
+    words = ("events", "--since", "1h", "--until", "0s", "--filter", "event=create")
+    assert nacre(*words, "--format", "{{json .}}").json == nacre(*words, "--format", "json").json
+    assert nacre(*words, "--format", "{{.Status}} {{.Scope}}").out == "create local\n"
     with Engine(Config(str(nacre.root))) as engine:
         found = [
             event.action

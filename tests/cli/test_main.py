@@ -151,8 +151,19 @@ def test_a_reader_that_goes_away_is_no_news(nacre: Any) -> None:
 def test_a_full_output_is_an_error(nacre: Any) -> None:
     with open("/dev/full", "wb") as full:
         process = nacre.start("--version", stdout=full)
-    assert b"No space left on device" in process.communicate()[1]
+    said = b"nacre: cannot write to standard output: No space left on device\n"
+    assert process.communicate()[1] == said
     assert process.returncode == 1
+
+
+def test_a_directory_that_is_gone(nacre: Any, tmp_path: Path) -> None:
+    """It is named; what needs none works."""
+    enter = ["sh", "-c", 'mkdir "$0"; cd "$0" && rmdir "$0" && exec "$@"', str(tmp_path / "gone")]
+    done = subprocess.run(
+        [*enter, *nacre.command("--root", "here", "ps")], env=nacre.env, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, b"nacre: the current directory no longer exists\n")
+    assert subprocess.run([*enter, *nacre.command("ps", "-q")], env=nacre.env, check=False).returncode == 0
 
 
 def test_closed_streams_are_survived(nacre: Any) -> None:

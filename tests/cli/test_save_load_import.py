@@ -30,6 +30,7 @@ def app(nacre: Nacre) -> str:
 
 def test_save_to_a_file_and_to_a_pipe(nacre: Nacre, app: str, tmp_path: Path):
     nacre("save", "-o", "x.tar", "app:1")
+    assert (tmp_path / "x.tar").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "x.tar").read_bytes() == nacre("save", "app:1").raw
     assert [p.name for p in tmp_path.iterdir() if "part" in p.name] == []
 

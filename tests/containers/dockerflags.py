@@ -111,7 +111,7 @@ RUNS: tuple[tuple[list[str], list[str], str], ...] = (
     (["--oom-score-adj", "500"], ["cat", "/proc/1/oom_score_adj"], "500\n"),
     (["--privileged", "--network=host"], ["grep", "Seccomp:", "/proc/1/status"], "Seccomp:\t0\n"),
     (["--pull", "never", "-q"], ["echo", "x"], "x\n"),
-    (["--read-only"], ["sh", "-c", "echo > /x; echo $?"], "1\n"),
+    (["--read-only"], ["sh", "-c", "for f in /x /etc/hosts; do (: >> $f) || echo no; done"], "no\nno\n"),
     (["--shm-size", "1m"], ["sh", "-c", "grep -c ' /dev/shm .*size=1024k' /proc/mounts"], "1\n"),
     (["--tmpfs", "/m"], ["sh", "-c", "grep -c ' /m tmpfs' /proc/mounts"], "1\n"),
     (["-t"], ["echo", "x"], "x\r\n"),

@@ -65,7 +65,7 @@ def test_out(nacre: Nacre, box: str, here: Path) -> None:
     assert os.readlink(here / "copied") == "f"
     said = nacre("cp", "-L", f"{box}:/srv/d/l", "here/followed")
     assert (here / "followed").read_text() == "one\n"
-    assert said.err == "Successfully copied 4B to here/followed\n"
+    assert said.err == ""  # docker tells of it on a terminal alone
     nacre("cp", "-q", f"{box}:/srv/x/", "here/through")
     assert (here / "through" / "f").read_text() == "one\n"
 

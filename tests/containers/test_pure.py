@@ -332,8 +332,20 @@ def test_files_in_etc(tmp_path: Path) -> None:
     assert lines[0] == "127.0.0.1\tlocalhost"
     assert lines[-3:] == ["10.0.0.1\tdb", "::2\tv6", "127.0.0.1\tbox"]
     assert (tmp_path / "hosts").stat().st_mode & 0o777 == 0o644
+    with pytest.raises(UsageError, match="invalid IP address in add-host"):
+        etc.write(str(tmp_path), "box", etc.HostsFile(shared=False, hosts=("db:no.where",)))
     with pytest.raises(UsageError, match="bad format for add-host"):
         etc.write(str(tmp_path), "box", etc.HostsFile(shared=False, hosts=("nonsense",)))
+
+
+@pytest.mark.parametrize(
+    ("hostname", "domain", "line"),
+    [("box", "", "box"), ("box.lab", "", "box.lab box"), ("box", "lab.org", "box.lab.org box")],
+)
+def test_hosts_know_the_domain(tmp_path: Path, hostname: str, domain: str, line: str) -> None:
+    """`hostname -f` takes the first name of the line, as docker writes it."""
+    etc.write(str(tmp_path), hostname, etc.HostsFile(shared=False, domain=domain))
+    assert (tmp_path / "hosts").read_text().splitlines()[-1] == f"127.0.0.1\t{line}"
 
 
 def test_log(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def run(context: Context, args: Args) -> int:
-    """Copy one way; say on standard error how much, unless --quiet."""
+    """Copy one way; say on standard error how much, on a terminal and without --quiet, as docker."""
     first, second = args.positionals
     box, path = split(first)
     other, goal = split(second)
@@ -31,7 +31,7 @@ def run(context: Context, args: Args) -> int:
         size = containers.copy_out(box, path, goal, **flags)
     else:
         size = containers.copy_in(first, other, goal, **flags)
-    if not args.quiet:
+    if not args.quiet and context.stdout.isatty():
         context.warn(f"Successfully copied {human_size(size)} to {goal if box else second}")
     return 0
 
@@ -59,7 +59,7 @@ COMMAND = Command(
     options=(
         flag("-a, --archive", "Archive mode (copy all uid/gid information)"),
         flag("-L, --follow-link", "Always follow symbol link in SRC_PATH"),
-        flag("-q, --quiet", "Suppress progress output during copy"),
+        flag("-q, --quiet", "Suppress progress output during copy, as without a terminal"),
     ),
     details="'-' as the source reads a tar from STDIN and extracts it to a directory of the "
     "container; '-' as the destination writes a tar to STDOUT. SRC_PATH/. is the content of the directory.",

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from .context import Context
 
 
+class MissingItem(Exception):
+    """There is nothing to act on, which has been said and is no failure."""
+
+
 def each(context: Context, texts: Sequence[str], action: Callable[[str], object]) -> int:
     """Run `action` for every text and print the text, as docker does; 1 when any failed."""
     code = 0
@@ -19,6 +23,8 @@ def each(context: Context, texts: Sequence[str], action: Callable[[str], object]
         try:
             action(text)
             context.print(text)
+        except MissingItem:
+            continue
         except NacreError as error:
             context.warn(f"nacre: {error.message}")
             if error.hint:

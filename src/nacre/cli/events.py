@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from .options import Args
 
 _KINDS = ("container", "image", "network", "volume")
+_OLD = frozenset(("status", "id", "from"))
+_IN_GO = {
+    "Status": "status", "ID": "id", "From": "from", "Scope": "scope", "Time": "time", "TimeNano": "timeNano",
+}  # fmt: skip
+"""Fields that JSON has under another name than templates have."""
 _ALLOWED = (*_KINDS, "event", "label", "type", "scope", "daemon")
 
 
@@ -109,13 +114,9 @@ def _document(event: StoreEvent) -> dict[str, object]:
 def _struct(event: StoreEvent) -> Struct:
     from ..grammars.gotemplate import Struct
 
-    known = _document(event)
-    actor = {"ID": event.id, "Attributes": dict(event.attributes)}
-    return Struct({
-        "Type": event.kind, "Action": event.action, "Actor": Struct(actor, "Actor"), "Scope": "local",
-        "Status": known.get("status", ""), "ID": known.get("id", ""), "From": known.get("from", ""),
-        "Time": known["time"], "TimeNano": event.time,
-    }, "Message")  # fmt: skip
+    known = {**dict.fromkeys(_OLD, ""), **_document(event)}
+    known["Actor"] = Struct(known["Actor"], "Actor")
+    return Struct(known, "Message", omitted=_OLD, aliases=_IN_GO)
 
 
 COMMAND = Command(

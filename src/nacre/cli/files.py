@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     Write = Callable[[bytes], object]
 
 
-def write_out(context: Context, path: str, fill: Callable[[Write], object], what: str) -> None:
+def write_out(
+    context: Context, path: str, fill: Callable[[Write], object], what: str, mode: int = 0o666
+) -> None:
     """Let `fill` write to the file `path`, which appears only when it is whole, or to standard output.
 
-    Raises UsageError when that is a terminal, StoreError.
+    A new file has `mode` without the umask. Raises UsageError when the output is a terminal, StoreError.
     """
     if not path:
         if context.stdout.isatty():
@@ -31,13 +33,13 @@ def write_out(context: Context, path: str, fill: Callable[[Write], object], what
         with _open(path, path) as file:  # a pipe or a device: nothing to replace
             fill(file.write)
     else:
-        _replace(path, fill)
+        _replace(path, fill, mode)
 
 
-def _replace(path: str, fill: Callable[[Write], object]) -> None:
+def _replace(path: str, fill: Callable[[Write], object], mode: int) -> None:
     temporary = f"{path}.{os.getpid()}.part"
     try:
-        with _open(temporary, path) as file:
+        with _open(temporary, path, mode) as file:
             fill(file.write)
         os.replace(temporary, path)
     except OSError as error:
@@ -47,8 +49,8 @@ def _replace(path: str, fill: Callable[[Write], object]) -> None:
             os.unlink(temporary)
 
 
-def _open(path: str, shown: str) -> BinaryIO:
+def _open(path: str, shown: str, mode: int = 0o666) -> BinaryIO:
     try:
-        return open(path, "wb", buffering=1 << 20)
+        return open(path, "wb", buffering=1 << 20, opener=lambda name, flags: os.open(name, flags, mode))
     except OSError as error:
         raise StoreError(f"cannot write {shown}: {(error.strerror or '').lower()}") from None

@@ -294,7 +294,29 @@ def _sentence(error: OSError) -> str:
     name = error.filename
     if isinstance(error, FileNotFoundError) and str(name).startswith("/proc/self/"):
         return "nacre needs /proc, which is not mounted"
-    return f"{os.fsdecode(name)}: {what}" if isinstance(name, str | bytes) else what
+    if isinstance(name, str | bytes):
+        return f"{os.fsdecode(name)}: {what}"
+    return (_sentence_of_cwd(error) or _sentence_of_output(error)) or what
+
+
+def _sentence_of_cwd(error: OSError) -> str:
+    """A relative path means nothing in a directory that was removed: getcwd(2)."""
+    if isinstance(error, FileNotFoundError):
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            return "the current directory no longer exists"
+    return ""
+
+
+def _sentence_of_output(error: OSError) -> str:
+    """What could not be written is still there, and fails again."""
+    try:
+        sys.stdout.flush()
+    except OSError as again:
+        if again.errno == error.errno:
+            return f"cannot write to standard output: {error.strerror}"
+    return ""
 
 
 def _flush() -> int:

@@ -233,7 +233,7 @@ class _OptionParser:
         try:
             value = (_READERS.get(option.kind) or _reader(option.kind))(written)
             if option.choices and value not in option.choices:
-                raise ValueError(f"expected one of {', '.join(option.choices)}")
+                raise ValueError(f"expected one of {', '.join(filter(None, option.choices))}")
         except ValueError as error:
             raise self.error(f'invalid argument "{written}" for "{option.spelling}" flag: {error}') from None
         values, key = self.args.__dict__, option.key

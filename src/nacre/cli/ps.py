@@ -61,14 +61,31 @@ def _columns(context: Context, row: ContainerRow, args: Args, more: str) -> dict
     """The fields that the table has; `more` stands after the status."""
     command = row.command if args.no_trunc else ellipsis(row.command, _WIDTH)
     return {
-        "Command": f'"{command}"',
-        "Image": row.image_ref or row.image,
+        "Command": _quoted(command),
+        "Image": _image(context, row, args),
         "Names": row.name,
         "Ports": _ports(context, row),
         "RunningFor": ago(row.created),
         "Size": _size(context, row) if args.size else "0B",
         "Status": status(row) + more + _missing(context, row),
     }
+
+
+def _quoted(command: str) -> str:
+    """As docker's, on one line whatever is in it."""
+    if command.isprintable() and '"' not in command and "\\" not in command:
+        return f'"{command}"'
+    from ..grammars.gotemplate.printf import quote
+
+    return quote(command)
+
+
+def _image(context: Context, row: ContainerRow, args: Args) -> str:
+    """As it was asked for; its id where that name means another image by now, or none."""
+    if context.engine.containers.is_current(row):
+        return row.image_ref
+    number = str(loads(row.config_json).get("image_id") or row.image)
+    return number if args.no_trunc else number.partition(":")[2][:12]
 
 
 def _whole(context: Context, row: ContainerRow, args: Args, known: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .each import each
+from .each import MissingItem, each
 from .options import Command, flag
 
 TYPE_CHECKING = False
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def run(context: Context, args: Args) -> int:
-    """Remove each; one that is not there is fine with --force."""
+    """Remove each; one that is not there is fine with --force, but has not been removed."""
     from ..words.errors import NotFound
 
     containers = context.engine.containers
@@ -24,6 +24,7 @@ def run(context: Context, args: Args) -> int:
             if not args.force:
                 raise
             context.warn(f"nacre: {error.message}")
+            raise MissingItem from None
 
     return each(context, args.positionals, remove)
 

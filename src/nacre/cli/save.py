@@ -21,7 +21,7 @@ def run(context: Context, args: Args) -> int:
         with context.progress() as progress:
             context.engine.save(args.positionals, Written(out), progress=progress)
 
-    write_out(context, args.output, write, "save")
+    write_out(context, args.output, write, "save", 0o600)
     return 0
 
 

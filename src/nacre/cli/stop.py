@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 def run(context: Context, args: Args) -> int:
     """Stop signal, then SIGKILL after the time is up."""
-    containers, limit = context.engine.containers, None if args.time is None else float(args.time)
+    containers, given = context.engine.containers, args.timeout if args.time is None else args.time
+    limit = None if given is None else float(given)
     return each(
         context, args.positionals, lambda one: containers.stop(one, timeout=limit, signal=args.signal)
     )
@@ -24,6 +25,7 @@ COMMAND = Command(
     run,
     options=(
         text("-s, --signal", "Signal to send to the container"),
-        number("-t, --time", "Seconds to wait before killing the container (default 10)"),
+        number("-t, --timeout", "Seconds to wait before killing the container (default 10)"),
+        number("--time", "As --timeout", hidden=True),
     ),
 )

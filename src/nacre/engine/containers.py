@@ -350,6 +350,12 @@ class ContainerCollection(Lifecycle):
         except NacreError:
             return None
 
+    def is_current(self, row: ContainerRow) -> bool:
+        """Whether the reference by which a container's image was asked for still means that image."""
+        from ..services.containers.listing import still_means
+
+        return self._engine.inside(lambda store: still_means(store, row))
+
     def diff(self, name: str) -> Changes:
         """What a container has added, changed and deleted in the files of its image."""
         from ..services.containers.difference import changes, mount_points

@@ -210,7 +210,7 @@ def _volumes(
         return (), ()
     from ..services.containers import volumes
 
-    here, root = os.getcwd(), engine.store.root
+    here, root = _here(options), engine.store.root
     binds = [volume for text in options.volumes_from for volume in volumes.of_container(engine.store, text)]
     binds += [volumes.parse_volume(text, here, root) for text in dict.fromkeys(options.volumes)]
     temporary = [volumes.parse_tmpfs(text) for text in options.tmpfs]
@@ -233,7 +233,7 @@ def _mounted_as(options: ContainerOptions, volumes: tuple[VolumeMount, ...]) -> 
         return ()
     from ..services.containers.mountoption import shown
 
-    here = os.getcwd()
+    here = _here(options)
     binds = [text if text[0] != "." else _absolute(text, here) for text in options.volumes if ":" in text]
     anonymous: dict[str, Any] = {
         volume.target: {} for volume in volumes if volume.anonymous and not volume.inherited
@@ -244,6 +244,18 @@ def _mounted_as(options: ContainerOptions, volumes: tuple[VolumeMount, ...]) -> 
         ("Mounts", [shown(text, here) for text in options.mounts]), ("Volumes", anonymous),
         ("Tmpfs", {target: words for target, _, words in temporary}),
     )  # fmt: skip
+
+
+def _here(options: ContainerOptions) -> str:
+    """The current directory. One that was removed is an error only for relative paths: FileNotFoundError."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        if any(text.startswith(".") for text in options.volumes) or any(
+            "=." in text for text in options.mounts
+        ):
+            raise
+        return "/"
 
 
 def _absolute(text: str, here: str) -> str:

@@ -25,9 +25,9 @@ Descriptor v1.Descriptor MediaType=mediaType string Digest=digest string Size=si
 Platform v1.Platform Architecture=architecture string OS=os string OSVersion=os.version? string \
     OSFeatures=os.features? []string Variant=variant? string
 Config container.Config Hostname string Domainname string User string AttachStdin bool AttachStdout bool \
-    AttachStderr bool ExposedPorts? map[Port]any Tty bool OpenStdin bool StdinOnce bool Env []string Cmd \
-    []string Healthcheck? *Healthcheck ArgsEscaped? bool Image string Volumes map[string]any WorkingDir \
-    string Entrypoint []string NetworkDisabled? bool MacAddress? string OnBuild []string Labels \
+    AttachStderr bool ExposedPorts? map[Port]struct{} Tty bool OpenStdin bool StdinOnce bool Env []string \
+    Cmd []string Healthcheck? *Healthcheck ArgsEscaped? bool Image string Volumes map[string]struct{} \
+    WorkingDir string Entrypoint []string NetworkDisabled? bool MacAddress? string OnBuild []string Labels \
     map[string]string StopSignal? string StopTimeout? *int Shell? []string
 Healthcheck v1.HealthcheckConfig Test? []string Interval? int Timeout? int StartPeriod? int \
     StartInterval? int Retries? int
@@ -41,8 +41,8 @@ RemoteManifest imagetools.tplManifest SchemaVersion=schemaVersion? int MediaType
 RemoteConfig v1.Image Created=created? string Author=author? string Architecture=architecture string \
     Variant=variant? string OS=os string OSVersion=os.version? string Config=config? RemoteRun \
     RootFS=rootfs RemoteRoot History=history? []RemoteStep
-RemoteRun v1.ImageConfig User? string ExposedPorts? map[string]any Env? []string Entrypoint? []string \
-    Cmd? []string Volumes? map[string]any WorkingDir? string Labels? map[string]string StopSignal? string
+RemoteRun v1.ImageConfig User? string ExposedPorts? map[string]struct{} Env? []string Entrypoint? []string \
+    Cmd? []string Volumes? map[string]struct{} WorkingDir? string Labels? map[string]string StopSignal? string
 RemoteRoot v1.RootFS Type=type string DiffIDs=diff_ids []string
 RemoteStep v1.History Created=created? string CreatedBy=created_by? string Author=author? string \
     Comment=comment? string EmptyLayer=empty_layer? bool

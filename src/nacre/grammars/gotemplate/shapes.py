@@ -6,7 +6,8 @@
     ''')
 
 Each line is a name, the type as Go's messages have it, and its fields in order: name and type in turn. A `?`
-after a name: left out of JSON when it is empty. `ID=Id`: `ID` in Go and `Id` in JSON.
+after a name: left out of JSON when it is empty. `ID=Id`: `ID` in Go and `Id` in JSON. `struct{}` has
+no fields, and what a document has there counts for nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ _SCALARS: Mapping[str, Any] = {
     "bool": False,
     "any": None,
 }
+_EMPTY = "struct{}"
 
 
 class _Shape(Value):
@@ -56,6 +58,8 @@ class Shapes:
 
     def value(self, type: str, known: Any) -> Any:
         """`known` as a value of a type; None is its zero."""
+        if type == _EMPTY:
+            return Struct((), "struct {}")
         if type.startswith("*"):
             return Nil(self.go_type(type[1:])) if known is None else self.value(type[1:], known)
         if type.startswith("[]") and isinstance(known, list | tuple | None):
@@ -91,7 +95,7 @@ class Shapes:
                 return begin + self.go_type(type.removeprefix(begin))
         if type in self._shapes:
             return self._shapes[type].type
-        return {"any": "interface {}", "float": "float64"}.get(type, type)
+        return {"any": "interface {}", "float": "float64", _EMPTY: "struct {}"}.get(type, type)
 
 
 def _shape(words: list[str]) -> tuple[str, _Shape]:

@@ -19,12 +19,12 @@ ff02::2\tip6-allrouters
 """
 
 
-_NAMES = ("resolv.conf", "hosts", "hostname")
+_FILES = ("resolv.conf", "hosts", "hostname")
 
 
-def volumes(folder: str) -> tuple[VolumeMount, ...]:
-    """Where the files are and where they go."""
-    return tuple(VolumeMount(f"{folder}/{name}", f"/etc/{name}", standin="copy") for name in _NAMES)
+def volumes(folder: str, readonly: bool = False) -> tuple[VolumeMount, ...]:
+    """Where the files are and where they go; what is read-only with the root, as in docker."""
+    return tuple(VolumeMount(f"{folder}/{name}", f"/etc/{name}", readonly, "copy") for name in _FILES)
 
 
 class ResolvConf(Value):
@@ -42,19 +42,20 @@ class HostsFile(Value):
     """What `/etc/hosts` shall say. `shared`: the network is the host's, and so is the beginning of the file.
 
     `hosts` are `name:address` as for --add-host, `addresses` what the host name means where the network is
-    not shared, `gateway` is this machine as a container reaches it.
+    not shared, `gateway` is this machine as a container reaches it, `domain` that of --domainname.
     """
 
     shared: bool
     hosts: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ("127.0.0.1",)
     gateway: str = "127.0.0.1"
+    domain: str = ""
 
 
 def write(folder: str, hostname: str, hosts: HostsFile, resolver: ResolvConf = _HOST) -> None:
     """Write the files into `folder`. Raises UsageError, StoreError."""
     texts = _resolv(resolver), _hosts(hostname, hosts), f"{hostname}\n"
-    for name, text in zip(_NAMES, texts, strict=True):
+    for name, text in zip(_FILES, texts, strict=True):
         _write(f"{folder}/{name}", text)
 
 
@@ -62,8 +63,16 @@ def _hosts(hostname: str, wanted: HostsFile) -> str:
     known = _with_newline((_read("/etc/hosts") if wanted.shared else "") or _LOCAL)
     known += "".join(host_line(item, wanted.gateway) for item in wanted.hosts)
     if not wanted.shared and hostname:
-        known += "".join(f"{address}\t{hostname}\n" for address in wanted.addresses)
+        named = _names(hostname, wanted.domain)
+        known += "".join(f"{address}\t{named}\n" for address in wanted.addresses)
     return known
+
+
+def _names(hostname: str, domain: str) -> str:
+    """The name with its domain and the name alone, as docker has them; either option may bring the domain."""
+    whole = f"{hostname}.{domain}" if domain else hostname
+    first, dot, _ = whole.partition(".")
+    return f"{whole} {first}" if dot else whole
 
 
 def _resolv(wanted: ResolvConf) -> str:

@@ -75,7 +75,13 @@ class ExternalNetworking(Networking):
         servers = own or ([subnet.at(networkprogram.SERVER)] if subnet else self._servers_here())
         servers = servers or [networkprogram.FORWARDER]
         gateway = subnet.at(networkprogram.MACHINE) if subnet else next(iter(addresses), "127.0.0.1")
-        hosts = etc.HostsFile(False, tuple(record.get("ExtraHosts") or ()), tuple(addresses), gateway)
+        hosts = etc.HostsFile(
+            False,
+            tuple(record.get("ExtraHosts") or ()),
+            tuple(addresses),
+            gateway,
+            record.get("Domainname") or "",
+        )
         options = tuple(record.get("DnsSearch") or ()), tuple(record.get("DnsOptions") or ())
         hostname = self._record["config"].get("hostname", "")
         etc.write(self._folder, hostname, hosts, etc.ResolvConf(tuple(servers), *options))

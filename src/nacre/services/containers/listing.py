@@ -9,6 +9,7 @@ from ...ground.files import os_errors, remove_tree, trace
 from ...stores.containers import BEGUN
 from ...stores.events import of_container, of_networks, of_volumes
 from ...stores.layout import mount_point
+from ...words.digest import Digest
 from ...words.errors import Conflict, NotFound
 from ...words.quickjson import loads
 from . import keeper
@@ -17,6 +18,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...stores.containers import ContainerRow
     from ...stores.store import Store
+
+
+def still_means(store: Store, row: ContainerRow) -> bool:
+    """Whether the reference of a container's image means that image now; one by digest or id always does."""
+    text = row.image_ref
+    if "@" in text or text.startswith("host:"):
+        return True
+    names = {f"{head}{text}{tag}" for head in _HEADS for tag in ("", ":latest")}
+    if text and not names.isdisjoint(store.refs.names_of(Digest(row.image))):
+        return True
+    number = text.removeprefix("sha256:")
+    known = (row.image, loads(row.config_json).get("image_id") or "")
+    return len(number) > 3 and any(one.startswith(f"sha256:{number}") for one in known)
+
+
+_HEADS = ("", "docker.io/", "docker.io/library/")
+"""What a reference may leave out. Source: distribution/reference, ParseNormalizedNamed."""
 
 
 class ContainerListing:

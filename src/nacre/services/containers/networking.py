@@ -329,7 +329,13 @@ class Networking:
         elif not servers:
             servers = _reachable(self._all_servers())
         addresses = [a for each in self._own.attached for a in (each.address, each.address6) if a]
-        hosts = etc.HostsFile(False, tuple(asked.get("ExtraHosts") or ()), tuple(addresses), self._gateway())
+        hosts = etc.HostsFile(
+            False,
+            tuple(asked.get("ExtraHosts") or ()),
+            tuple(addresses),
+            self._gateway(),
+            asked.get("Domainname") or "",
+        )
         search = tuple(asked.get("DnsSearch") or ())
         etc.write(self._folder, hostname, hosts, etc.ResolvConf(tuple(servers), search, tuple(options)))
 

@@ -163,7 +163,8 @@ class Containers(ContainerListing):
         options = _with_hostname(request.options, row.id)
         shared = options.network == "host"
         resolver = etc.ResolvConf(request.dns, request.dns_search, request.dns_options)
-        etc.write(folder, options.hostname, etc.HostsFile(shared, request.hosts), resolver)
+        hosts = etc.HostsFile(shared, request.hosts, domain=options.domainname)
+        etc.write(folder, options.hostname, hosts, resolver)
         self.store.actives.prepare(row.id, request.image.diff_ids)
         if any(volume.name or volume.chown or volume.relabel for volume in options.volumes):
             from . import filling
@@ -178,7 +179,8 @@ class Containers(ContainerListing):
         options = _with_hostname(request.options, number)
         taken = {volume.target for volume in options.volumes}
         folder = self.folder(options.network.removeprefix(CONTAINER) if _joins(options) else number)
-        files = tuple(file for file in etc.volumes(folder) if file.target not in taken)
+        own = etc.volumes(folder, options.read_only)
+        files = tuple(file for file in own if file.target not in taken)
         config = runtime_config(request.image.config, options.replace(files=files))
         return ContainerRow(
             id=number, name=request.name or self._free_name(), image=str(request.image.digest),
