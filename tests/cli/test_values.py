@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nacre.cli import build, run, values
-from nacre.cli.options import parse
+from nacre.cli import build, registry, replication, run, values
+from nacre.cli.options import Command, parse
 from nacre.words.errors import NacreError, UsageError
 
 
@@ -150,6 +150,12 @@ def test_values_that_make_no_sense(flag: str, text: str, said: str) -> None:
 def test_values_of_a_build_that_make_no_sense(flag: str, text: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         parse(build.COMMAND, [flag, text, "."], "build")
+
+
+@pytest.mark.parametrize("command", [registry.CHECK, replication.ADD])
+def test_a_rate_that_is_none(command: Command) -> None:
+    with pytest.raises(UsageError, match='invalid argument "fast" for "--rate" flag: invalid size'):
+        parse(command, ["--rate", "fast"], "registry")
 
 
 READERS = (

@@ -6,7 +6,7 @@ import os
 
 from ..words.errors import UsageError
 from .accounts import PLACE, ROOT, elsewhere
-from .options import Command, choice, flag, many, number, text
+from .options import Command, choice, flag, many, number, size, text
 from .output import FORMAT, human_size, inspect_one, listing
 
 TYPE_CHECKING = False
@@ -101,9 +101,7 @@ def _check(context: Context, args: Args) -> int:
 
 
 def _checked(context: Context, args: Args) -> RegistryReport:
-    from ..words.sizes import read_size
-
-    how = {"read": args.read, "rate": read_size(args.rate) if args.rate else 0}
+    how = {"read": args.read, "rate": args.rate}
     if remote := elsewhere(context, args, "config", "sparse"):
         return remote.content.check(**how)
     config = _place(context, args, "root")
@@ -290,7 +288,7 @@ CHECK = Command(
     options=(
         text("--config", "Configuration file that says where content is", type="path"),
         _FORMAT,
-        text("--rate", "Maximum bytes to read per second; a request to a bucket counts as 64KiB",
+        size("--rate", "Maximum bytes to read per second; a request to a bucket counts as 64KiB",
              type="size"),
         flag("--read", "Read all content and hash it"),
         *PLACE,

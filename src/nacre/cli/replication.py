@@ -5,10 +5,9 @@ from __future__ import annotations
 from ..words.durations import seconds
 from ..words.errors import UsageError
 from ..words.replication import PULL, PUSH, ReplicationRule
-from ..words.sizes import read_size
 from .accounts import PLACE, elsewhere
 from .each import each
-from .options import Command, choice, flag, many, number, text
+from .options import Command, choice, flag, many, number, size, text
 from .output import FORMAT, QUIET, listing, moment
 
 TYPE_CHECKING = False
@@ -73,20 +72,13 @@ def _add(context: Context, args: Args) -> int:
     rule = ReplicationRule(
         args.positionals[0], args.registry, args.direction, tuple(args.repository) or ("*",),
         tuple(args.tag) or ("*",), tuple(args.exclude), args.strip, args.prefix, args.referrers, args.deletes,
-        seconds(args.interval), seconds(args.timeout), _rate(args), args.user,
+        seconds(args.interval), seconds(args.timeout), args.rate, args.user,
         _password(context, args),
     )  # fmt: skip
     with _replication(context, args) as found:
         found.add(rule)
     context.print(rule.name)
     return 0
-
-
-def _rate(args: Args) -> int:
-    try:
-        return read_size(args.rate)
-    except ValueError as error:
-        raise UsageError(f"--rate: {error}") from None
 
 
 def _password(context: Context, args: Args) -> str:
@@ -158,7 +150,7 @@ ADD = Command(
              default="0s", type="duration"),
         flag("--password-stdin", "Take the password, or a token, from standard input"),
         text("--prefix", "Namespace to put before names"),
-        text("--rate", "Maximum bytes per second; 0: no limit", default="0", type="size"),
+        size("--rate", "Maximum bytes per second; 0: no limit", type="size"),
         flag("--referrers", "Also replicate signatures, SBOMs and other referrers"),
         text("--registry", "The other registry, [SCHEME://]HOST[:PORT]", type="registry"),
         many("--repository", "Repositories of the source to replicate (default: all)", type="pattern"),
