@@ -104,6 +104,9 @@ def test_faults_of_the_file_are_shown_in_their_step(project: Any) -> None:
     assert (
         " 2 | ADD https://example.org/x.git?y /x\n   |     ^\nnacre: Dockerfile:2:5: unexpected query" in said
     )
+    said = project.fails("\x1b[2J" + 9000 * "\x01").err
+    assert f" 1 | \ufffd[2J{157 * chr(0xFFFD)}\n" in said
+    assert len(said) < 2000
 
 
 def test_a_step_says_that_the_layers_beneath_are_others(project: Any) -> None:

@@ -350,7 +350,10 @@ def show(context: Context, error: DockerfileError | BuildFailed) -> None:
         for line in failure(error):
             context.warn(line)
     elif error.source:
-        line = error.source.encode("utf-8", "replace").decode()
+        line = "".join(
+            char if char.isprintable() or char == "\t" else "\ufffd"
+            for char in error.source[: error.column + _EXCERPT]
+        )
         blanks = "".join("\t" if char == "\t" else " " for char in line[: error.column - 1])
         context.warn(f" {error.line} | {line}")
         context.warn(f" {' ' * len(str(error.line))} | {blanks}^")
@@ -364,6 +367,8 @@ def _write(path: str, data: str) -> None:
         raise UsageError(f"cannot write {path}: {(error.strerror or '').lower()}") from None
 
 
+_EXCERPT = 160
+"""Characters of a line that are shown after its fault."""
 _ACTIONS = ("RESULTS_URL", "RUNTIME_TOKEN")
 _PLATFORM = "DOCKER_DEFAULT_PLATFORM"
 _MAX_SECRET = 500 << 10  # as BuildKit
