@@ -78,6 +78,16 @@ def test_a_missing_helper_does_not_hide_other_files(tmp_path: Path, context: Cal
     assert who(context(), "a.example/x") == "podman"
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_folder_that_root_keeps_for_itself_has_nothing_of_ours(
+    monkeypatch: pytest.MonkeyPatch, context: Callable[..., Context], there: bool
+) -> None:
+    """As root's podman leaves /run/containers: the hint stays that of a login."""
+    monkeypatch.setattr(os, "access", lambda path, mode: there or path != "/run/containers")
+    found = context(XDG_RUNTIME_DIR="")
+    assert (f"/run/containers/{found.uid}/auth.json" in config.auth_files(found)) is there
+
+
 def test_names_of_variables_are_never_mistaken() -> None:
     """A password for one host cannot be meant for another."""
     hosts = ["a-b.c", "a.b-c", "a.b.c", "a--b.c", "a:80", "a.80", "a-80", "my-reg.io:5000", "my.reg.io:5000"]

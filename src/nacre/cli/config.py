@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Parse = Callable[[str, str], Settings]
 
 _MAX_FILES = 100
+_SHARED = "/run/containers"
 
 
 def network(context: Context) -> NetworkSettings:
@@ -60,9 +61,15 @@ def auth_files(context: Context) -> tuple[str, ...]:
     get = context.environment.get
     if get("REGISTRY_AUTH_FILE"):
         return (get("REGISTRY_AUTH_FILE", ""),)
-    run = get("XDG_RUNTIME_DIR") or f"/run/containers/{context.uid}"
-    run = f"{run}/containers" if get("XDG_RUNTIME_DIR") else run
-    return context.docker_config, f"{run}/auth.json", f"{_xdg(context)}/containers/auth.json"
+    return context.docker_config, *_at_run_time(context), f"{_xdg(context)}/containers/auth.json"
+
+
+def _at_run_time(context: Context) -> tuple[str, ...]:
+    """podman's file until the end of a session; none in a folder of root's, who shuts out all others."""
+    run = context.environment.get("XDG_RUNTIME_DIR")
+    if run:
+        return (f"{run}/containers/auth.json",)
+    return (f"{_SHARED}/{context.uid}/auth.json",) if os.access(_SHARED, os.X_OK) else ()
 
 
 def _own(context: Context) -> tuple[str, ...]:
