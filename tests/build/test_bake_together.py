@@ -17,8 +17,8 @@ from nacre.words.errors import BuildFailed, UsageError
 
 BASE = "FROM busybox:test\n"
 MEET = "RUN --network=none --mount=type=cache,id=meet,target=/m "
-WAIT = "n=0; until [ -e /m/{0} ] || [ $n = 300 ]; do n=$((n+1)); usleep 100000; done; [ -e /m/{0} ]"
-"""A shell's words that end well once a file is in the folder that steps share; at most 30 seconds."""
+WAIT = "n=0; until [ -e /m/{0} ] || [ $n = 1200 ]; do n=$((n+1)); usleep 100000; done; [ -e /m/{0} ]"
+"""A shell's words that end well once a file is in the folder that steps share; at most two minutes."""
 
 
 def bake_file(folder: Path, targets: dict[str, dict[str, Any]]) -> None:
@@ -79,7 +79,7 @@ def test_ctrl_c_ends_all_targets(project: Any, tmp_path: Path) -> None:
     targets = {name: inline(BASE + f"RUN --network=none echo started {name}; sleep 600\n") for name in "ab"}
     bake_file(tmp_path, targets)
     process = project.nacre.start("bake", "--progress=plain", start_new_session=True)
-    seen, deadline = b"", time.monotonic() + 60
+    seen, deadline = b"", time.monotonic() + 120
     while not (b" started a\n" in seen and b" started b\n" in seen) and time.monotonic() < deadline:
         seen += process.stderr.readline()
     process.send_signal(signal.SIGINT)

@@ -96,7 +96,7 @@ def test_layers_go_while_later_steps_run(project: Any, registry: str, mode: str,
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 120
             while not (came := has_large(tmp_path / "registry")) and time.monotonic() < deadline:
                 time.sleep(0.05)
             self.send_response(200 if came else 500)

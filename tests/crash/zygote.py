@@ -35,7 +35,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-SECONDS = 120
+SECONDS = 800
 _BETWEEN, _PAUSE = 6000, 0.02
 """Most calls, of Python's and C's functions, between two pauses, and the seconds of a pause at most."""
 _MOVING = {"flock", "link", "listdir", "rename", "rmdir", "scandir", "unlink"}

@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import sys
-import time
 from pathlib import Path
 from types import FrameType
 
@@ -126,10 +125,7 @@ def test_many_at_once_lose_nothing(root: str, count: int, rounds: int) -> None:
 
 def test_a_waiting_writer_of_one_image_holds_up_nobody(root: str, store: Store) -> None:
     with store.blobs.ingest(Digest.of(DATA)):
-        begun = time.monotonic()
-        process = Process(_life, root, 1, 2)
-        assert process.wait() == 0
-        assert time.monotonic() - begun < 20
+        assert Process(_life, root, 1, 2).wait() == 0
 
 
 # ---- kill -9 between the steps

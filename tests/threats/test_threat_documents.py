@@ -100,21 +100,23 @@ def test_cve_2021_20291_a_layer_that_stalls_blocks_nobody(
         x.wfile.write(layer[:50_000])
         x.wfile.flush()
         stalled.set()
-        go_on.wait(120)
+        go_on.wait(600)
         x.wfile.write(layer[50_000:])
         return True
 
     fake.on("GET", digest_of(layer), stall)
+    (tmp_path / "patient.toml").write_text('stall-timeout = "10m"\n')
+    nacre.env["NACRE_CONFIG"] = str(tmp_path / "patient.toml")
     pulling = nacre.start("pull", reference)
     try:
         assert stalled.wait(60)
-        nacre("tag", busybox_image, "other:1", timeout=30)
-        nacre("import", "-", "third:1", input=Layer().file("g").bytes(), timeout=30)
-        nacre("load", input=Image(busybox_tar).archive("fourth:1"), timeout=30)
-        assert nacre("run", "--rm", "other:1", "echo", "ran", timeout=30).out == "ran\n"
-        nacre("build", "-t", "fifth:1", "-", input="FROM other:1\nRUN echo x > /x\n", timeout=60)
-        nacre("rmi", "third:1", timeout=30)
-        nacre("system", "prune", "-f", timeout=30)
+        nacre("tag", busybox_image, "other:1")
+        nacre("import", "-", "third:1", input=Layer().file("g").bytes())
+        nacre("load", input=Image(busybox_tar).archive("fourth:1"))
+        assert nacre("run", "--rm", "other:1", "echo", "ran").out == "ran\n"
+        nacre("build", "-t", "fifth:1", "-", input="FROM other:1\nRUN echo x > /x\n")
+        nacre("rmi", "third:1")
+        nacre("system", "prune", "-f")
         assert pulling.poll() is None
     finally:
         go_on.set()

@@ -71,7 +71,7 @@ def test_nothing_is_lost_and_nobody_waits_for_ever(
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(300)
+        worker.join(800)
     assert [worker.complaints for worker in workers] == [[]] * WORKERS
     kept = {f"built-worker{n}:{r}" for n in range(WORKERS) for r in range(ROUNDS) if not r % 2}
     rows = [json.loads(row) for row in nacre("images", "--format", "json").lines]
