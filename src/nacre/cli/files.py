@@ -30,10 +30,19 @@ def write_out(
         fill(output.write)
         output.flush()
     elif os.path.exists(path) and not os.path.isfile(path):
-        with _open(path, path) as file:  # a pipe or a device: nothing to replace
-            fill(file.write)
+        _append(path, fill)  # a pipe or a device: nothing to replace
     else:
         _replace(path, fill, mode)
+
+
+def _append(path: str, fill: Callable[[Write], object]) -> None:
+    try:
+        with _open(path, path) as file:
+            fill(file.write)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {(error.strerror or '').lower()}") from None
 
 
 def _replace(path: str, fill: Callable[[Write], object], mode: int) -> None:

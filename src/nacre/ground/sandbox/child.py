@@ -31,10 +31,10 @@ _DEFAULT = (
 """Signals that may be ignored or handled here, and are not in a container."""
 
 
-def opened(stdio: Stdio | None, devpts_options: str = "", *, relayed: bool) -> Streams:
-    """Open the standard streams of the container. Raises SandboxError."""
+def opened(stdio: Stdio | None, devpts_options: str = "", *, relayed: bool, process: int = 0) -> Streams:
+    """Open the standard streams of the container, those of `process` if it runs. Raises SandboxError."""
     try:
-        return Streams(stdio or Stdio(), devpts_options, relayed=relayed)
+        return Streams(stdio or Stdio(), devpts_options, relayed=relayed, process=process)
     except OSError as error:
         raise cannot_start(error) from None
 

@@ -27,7 +27,7 @@ def join(config: Mapping[str, Any], pidfd: int, pid: int, attached: Attachment |
     container has ended.
     """
     attached = attached or Attachment()
-    streams = opened(attached.stdio, relayed=not is_root(config))
+    streams = opened(attached.stdio, relayed=not is_root(config), process=pid)
     try:
         if attached.channel < 0 and userns.is_single(pid):
             from .calls import attend_in

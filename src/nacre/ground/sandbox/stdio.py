@@ -103,8 +103,10 @@ class Streams:
     could not open its own /dev/stdout. `owned` may be given to the program's user: pipes, as runc does.
     """
 
-    def __init__(self, stdio: Stdio, devpts_options: str = "", *, relayed: bool = False) -> None:
-        """`devpts_options` "": a terminal is one of the host's, for a container that runs already."""
+    def __init__(
+        self, stdio: Stdio, devpts_options: str = "", *, relayed: bool = False, process: int = 0
+    ) -> None:
+        """`devpts_options` "": a terminal is one of the container in which `process` runs already."""
         self.stdio, self.relayed = stdio, relayed
         self.child: tuple[int, int, int] = (-1, -1, -1)
         self.pts = self.terminal = self.channel = -1
@@ -116,7 +118,7 @@ class Streams:
         self._kept: list[int] = []
         self._raw: Raw | None = None
         if stdio.tty:
-            self._open_terminal(devpts_options)
+            self._open_terminal(devpts_options, process)
         else:
             self._open_pipes()
 
@@ -125,7 +127,7 @@ class Streams:
         """All descriptors that the child needs; -1 for none."""
         return (*self.child, self.pts, self.channel)
 
-    def _open_terminal(self, options: str) -> None:
+    def _open_terminal(self, options: str, process: int) -> None:
         from . import terminal
 
         if options:
@@ -133,8 +135,7 @@ class Streams:
             self.terminal, theirs = terminal.open_pair(self.pts)
             self._given.append(self.pts)
         else:
-            self.terminal, theirs = os.openpty()
-            os.set_blocking(self.terminal, False)
+            self.terminal, theirs = terminal.open_pair_of(process)
         self._given.append(theirs)
         self._kept.append(self.terminal)
         self.child, self.owned = (theirs, theirs, theirs), (0,)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 import sys
 import termios
 
@@ -20,6 +22,7 @@ _TIOCGPTPEER = 0x5441
 _TIOCSPTLCK = 0x40045431
 _TIOCGWINSZ, _TIOCSWINSZ = 0x5413, 0x5414
 _EINVAL = 22
+_PTMX = os.makedev(5, 2)
 
 
 def devpts(options: str) -> int:
@@ -40,10 +43,47 @@ def devpts(options: str) -> int:
 
 def open_pair(pts: int) -> tuple[int, int]:
     """A new terminal in that file system: our end (not blocking), the program's end."""
-    flags = os.O_RDWR | os.O_NOCTTY
-    ours = linux.openat2(pts, "ptmx", flags | os.O_NONBLOCK)
-    fcntl.ioctl(ours, _TIOCSPTLCK, b"\0\0\0\0")
-    return ours, fcntl.ioctl(ours, _TIOCGPTPEER, flags | os.O_CLOEXEC)
+    ours = linux.openat2(pts, "ptmx", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    return ours, _peer(ours)
+
+
+def open_pair_of(process: int) -> tuple[int, int]:
+    """As `open_pair`, among the terminals that the container of a process has; else one of this machine.
+
+    Only such a terminal has a name in the container: ttyname(3). No link is followed, and nothing there
+    is opened before it is known to be the multiplexer, which leads to terminals alone.
+    """
+    try:
+        return _open_pair_in(f"/proc/{process}/root")
+    except OSError:
+        ours, theirs = os.openpty()
+        os.set_blocking(ours, False)
+        return ours, theirs
+
+
+def _open_pair_in(root: str) -> tuple[int, int]:
+    fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        found = linux.openat2(fd, "dev/pts/ptmx", os.O_PATH, resolve=linux.RESOLVE_NO_SYMLINKS)
+    finally:
+        os.close(fd)
+    try:
+        if os.fstat(found).st_rdev != _PTMX or not stat.S_ISCHR(os.fstat(found).st_mode):
+            raise OSError(errno.ENODEV, "there is no /dev/pts/ptmx")
+        ours = os.open(f"/proc/self/fd/{found}", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    finally:
+        os.close(found)
+    return ours, _peer(ours)
+
+
+def _peer(ours: int) -> int:
+    """The program's end. `ours` is closed when there is none. Raises OSError."""
+    try:
+        fcntl.ioctl(ours, _TIOCSPTLCK, b"\0\0\0\0")
+        return fcntl.ioctl(ours, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        os.close(ours)
+        raise
 
 
 def copy_size(source: int, target: int) -> None:
