@@ -7,6 +7,7 @@ from array import array
 from bisect import bisect_right
 from hashlib import sha256
 from io import BytesIO
+from itertools import compress
 
 from ...grammars.codecs.piece import PieceDecoder
 from ...grammars.codecs.stream import decompress
@@ -91,7 +92,7 @@ class Extents:
     @property
     def bytes_here(self) -> int:
         """Bytes of content that have come."""
-        return sum(size for size, here in zip(self.size, self.here[:], strict=True) if here)
+        return sum(compress(self.size, self.here[:]))
 
     @property
     def is_complete(self) -> bool:
