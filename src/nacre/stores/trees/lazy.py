@@ -70,21 +70,22 @@ class LazyTrees:
     @property
     def obstacle(self) -> str:
         """Why no tree can be lazy here, one phrase; "" where it can. Asked of the kernel each time."""
-        driver = self._choice.driver
-        if driver.name != "erofs":
-            return f"the storage driver is {driver.name}, not erofs"
+        driver = self._choice.driver.name
+        unsuited = "" if driver == "erofs" else f"the storage driver is {driver}, not erofs"
         try:
             content = ContentGroup()
+        except PermissionError:  # whatever the driver: nobody should look for another one
+            return "only root of the first user namespace can have reads wait (fanotify)"
         except OSError as error:
-            return f"fanotify is not to be had: {error.strerror}"
+            return unsuited or f"fanotify is not to be had: {error.strerror}"
         try:
             with open(f"{self._catalog.root}/oci-layout", "rb") as file:
                 content.mark(file.fileno())
         except OSError:
-            return "the kernel is older than Linux 6.14"
+            return unsuited or "the kernel is older than Linux 6.14"
         finally:
             os.close(content.group)
-        return ""
+        return unsuited
 
     def begin(self, diff_id: Digest) -> LazyMaking | None:
         """Begin to lay a tree, to be ended; None if it is here by now, or another process makes it.
