@@ -7,18 +7,18 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
-from machine import needs_root, needs_userns, remove
+from machine import needs_root, needs_userns, remove, reserved_port
 from postgreskit import PostgresServer, programs
 
 from nacre.ground import userns
@@ -87,16 +87,11 @@ def corpus() -> Callable[..., Path]:
     return find
 
 
-@pytest.fixture(scope="session")
-def free_port() -> Callable[[], int]:
-    """`free_port()` was free a moment ago; only for programs that cannot choose a port themselves."""
-
-    def find() -> int:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            port: int = server.getsockname()[1]
-            return port
-
-    return find
+@pytest.fixture
+def free_port() -> Iterator[Callable[[], int]]:
+    """`free_port()` is a port at which nobody answers while the test runs."""
+    with ExitStack() as held:
+        yield lambda: held.enter_context(reserved_port()).getsockname()[1]
 
 
 class Result:

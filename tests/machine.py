@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,17 @@ def needs_root() -> None:
     """Skip unless this process may mount and change owners."""
     if not userns.mapped():
         pytest.skip("needs root")
+
+
+def reserved_port() -> socket.socket:
+    """A port of 127.0.0.1 at which nobody answers, and nobody gets by chance until this is closed.
+
+    A program that sets SO_REUSEADDR, as servers do, can listen there (socket(7)).
+    """
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.bind(("127.0.0.1", 0))
+    return made
 
 
 def remove(path: Path) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from machine import reserved_port
 
 from nacre.words.rules import StorageRules
 
@@ -24,8 +25,8 @@ class S3Server:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self._count = folder, 0
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self._held = reserved_port()
+        self.port = self._held.getsockname()[1]
         environment = {"ROOT_ACCESS_KEY": USER[0], "ROOT_SECRET_KEY": USER[1], "HOME": str(folder)}
         data = folder / "data"
         data.mkdir()
@@ -63,6 +64,7 @@ class S3Server:
     def stop(self) -> None:
         self._process.terminate()
         self._process.wait()
+        self._held.close()
 
 
 def serving_s3(folder: Path) -> Iterator[S3Server]:

@@ -1,11 +1,10 @@
 """Other people's tools against the registry. Each test is skipped, visibly, where its tool is absent."""
 
 import json
-import socket
 import subprocess
-import time
 
 import pytest
+from registries import registry_process
 
 from nacre.words.oci import OCI_INDEX, OCI_MANIFEST
 
@@ -103,32 +102,9 @@ def test_skopeo_copies_an_index_with_all_its_images(skopeo, place, api, make, tm
 
 
 @pytest.fixture
-def docker_registry(tmp_path, peer):
+def docker_registry(tmp_path):
     """A `docker-registry` on loopback; gives its address."""
-    peer("docker-registry")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    config = tmp_path / "config.yml"
-    config.write_text(
-        "version: 0.1\nlog: {level: error}\n"
-        f"storage: {{filesystem: {{rootdirectory: '{tmp_path}/registry-2'}}}}\n"
-        f"http: {{addr: '127.0.0.1:{port}'}}\n"
-    )
-    process = subprocess.Popen(
-        ["docker-registry", "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    end = time.monotonic() + DEADLINE
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            break
-        except OSError:
-            assert time.monotonic() < end
-            assert process.poll() is None
-            time.sleep(0.02)
-    yield f"127.0.0.1:{port}"
-    process.kill()
-    process.wait(DEADLINE)
+    yield from registry_process(tmp_path)
 
 
 def test_there_and_back_by_dockers_registry(skopeo, place, layout, docker_registry, api):

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from fakeregistry import Exchange, FakeRegistry
+from machine import reserved_port
 from registries import registry_process
 from replicationkit import Site, push_index, sent, sync
 
@@ -390,7 +391,9 @@ def test_what_waits_is_done_when_the_target_is_back(
     here: Site, sites: Sites, tmp_path: Path, api_of: Any
 ) -> None:
     """In the order in which it happened, all of it, and the log speaks of it once."""
-    there = Site(tmp_path / "gone", api_of)
+    held = reserved_port()
+    port = held.getsockname()[1]
+    there = Site(tmp_path / "gone", api_of, port=port)
     with there.running:
         rule = here.rule(there)
         sync(rule)
@@ -407,8 +410,8 @@ def test_what_waits_is_done_when_the_target_is_back(
     here.api.push_image("app", "3", b"3")
     sync(rule)
     assert rule.queue.unfinished(5)[2].again == first.again
-    back = Site(tmp_path / "gone", api_of, port=int(there.host.rpartition(":")[2]))
-    with back.running:
+    back = Site(tmp_path / "gone", api_of, port=port)
+    with held, back.running:
         rule.queue.want()
         sync(rule)
         assert back.tags("app") == here.tags("app")

@@ -109,7 +109,7 @@ class Process:
         os.kill(self.pid, signal.SIGKILL)
 
 
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Poll a real condition."""
     deadline = time.monotonic() + seconds
     while not condition():
