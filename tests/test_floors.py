@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -364,6 +365,13 @@ def test_files_of_tests_have_names_of_their_own() -> None:
         if path.name != "conftest.py" and not (path.parent / "__init__.py").exists()
     ]
     assert sorted(found) == sorted(set(found))
+
+
+def test_the_suite_enters_every_room(pytestconfig: pytest.Config) -> None:
+    """By default pytest passes by folders of some names, `build` among them, without a word."""
+    passed_by = pytestconfig.getini("norecursedirs")
+    rooms = {path.parent for path in Path(__file__).parent.rglob("test_*.py")}
+    assert [room for room in rooms if any(fnmatch(room.name, name) for name in passed_by)] == []
 
 
 def test_nothing_is_taken_from_a_conftest() -> None:
