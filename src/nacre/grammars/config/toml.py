@@ -10,9 +10,7 @@ setting that silently does nothing is worse than none.
 
 from __future__ import annotations
 
-import difflib
 import re
-import tomllib
 
 from ...words.errors import UsageError
 from ...words.lines import lines
@@ -66,8 +64,15 @@ class TomlSource:
 
     def __init__(self, text: str, file: str, *, columns: bool = False) -> None:
         self.file, self._lines, self._columns = file, lines(text), columns
+        self.table: dict[str, Any] = {}
+        if text:
+            self._load(text)
+
+    def _load(self, text: str) -> None:
+        import tomllib  # most commands have no file
+
         try:
-            self.table: dict[str, Any] = tomllib.loads(text)
+            self.table = tomllib.loads(text)
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             found = _AT_LINE.search(str(error))
             line, column = map(int, found.groups()) if found else (max(len(self._lines), 1), 1)
@@ -81,6 +86,8 @@ class TomlSource:
 
     def _value(self, key: str, value: object, path: Path, schema: Mapping[str, Reader]) -> object:
         if key not in schema:
+            import difflib
+
             near = difflib.get_close_matches(key.replace("_", "-"), schema, 1, 0.6)
             hint = f"did you mean {near[0]}?" if near else f"valid keys are {', '.join(schema)}"
             raise self.error((*path, key), f"unknown key {key!r}", hint)
@@ -135,6 +142,8 @@ def _before_equals(text: str) -> str:
 
 def _path_of(line: str) -> Path:
     """The keys, outermost first, that one line of TOML makes; () for what is none by itself."""
+    import tomllib
+
     try:
         table: Any = tomllib.loads(line)
     except tomllib.TOMLDecodeError:

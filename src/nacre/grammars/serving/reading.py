@@ -5,7 +5,6 @@ What is wrong is an error that names the place: `serve.toml:12:3`, a variable, o
 
 from __future__ import annotations
 
-import difflib
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -191,6 +190,8 @@ def _keys(table: ConfigTable) -> dict[str, ConfigKey]:
 
 
 def _meant(name: str, known: Iterable[str]) -> str:
+    import difflib
+
     sought = name if name.isupper() else name.replace("_", "-").lower()
     if near := difflib.get_close_matches(sought, known, 1, 0.6):
         return f"did you mean {near[0]}?"

@@ -80,7 +80,8 @@ class _Granian(Embedded):
 def bind(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 is any free one. Raises Conflict, Unsupported, UsageError."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        name = host.encode() if host.isascii() else host  # a text takes the tables of IDNA
+        family, _, _, _, address = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", "") or "not a host name"
