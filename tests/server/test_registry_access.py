@@ -122,6 +122,15 @@ def test_the_catalog_shows_what_one_may_read(api: Any) -> None:
     assert whole == ["owner/app", "public/app", "secret/app", "shop/app"]
     assert shown() == ["public/app"]
     assert api("GET", "_catalog", **basic("reader")).json["repositories"] == ["public/app", "shop/app"]
+    for name, scope, found in (
+        ("reader", "registry:catalog:*", ["public/app", "shop/app"]),
+        ("reader", "repository:shop/app:pull", ["shop/app"]),
+        ("root", "repository:shop/app:pull", ["shop/app"]),
+        ("root", "registry:catalog:*", whole),
+    ):
+        token = bearer(token_of(api, f"scope={scope}", **basic(name)))
+        assert api("GET", "_catalog", **token).json["repositories"] == found
+        assert (api("GET", "secret/app/tags/list", **token).status == 200) is False
     page = api("GET", "_catalog?n=1", **basic("reader"))
     assert 'rel="next"' in page.headers["Link"]
 
@@ -199,6 +208,40 @@ def test_a_token_is_for_what_was_asked(api: Any, accounts: Administration) -> No
     accounts.rights.revoke("shop", user="writer")
     settled(api, "shop/app/manifests/1", 403, **basic("writer"))
     assert api("GET", "shop/app/manifests/1", **pull).status == 403  # a right that is lost is lost at once
+
+
+@pytest.mark.usefixtures("accounts")
+def test_a_token_for_everything_that_one_may(api: Any) -> None:
+    """As skopeo asks for one to delete."""
+    for name, allowed in (
+        ("deleter", (200, 202, 404)),
+        ("writer", (200, 202, 403)),
+        ("stranger", (403,) * 3),
+    ):
+        token = bearer(token_of(api, "scope=repository:shop/app:*", **basic(name)))
+        for action, status in zip(("read", "upload", "delete"), allowed, strict=True):
+            method, path = ACTIONS[action]
+            assert api(method, path.format("shop/app"), b"", **token).status == status, (name, action)
+
+
+@pytest.mark.usefixtures("accounts")
+def test_who_may_not_is_told_what(api: Any, accounts: Administration) -> None:
+    _, secret = accounts.tokens.add("deleter", role=Role.READ)
+    settled(api, "shop/app/manifests/1", 200, **basic("deleter", secret))
+    for method, path, who, said in (
+        ("GET", "shop/app/manifests/1", {}, "log in to pull from shop/app"),
+        ("GET", "secret/app/manifests/1", basic("reader"), "reader may not pull from secret/app"),
+        ("POST", "shop/app/blobs/uploads/", basic("reader"), "reader may not push to shop/app"),
+        ("DELETE", "shop/app/manifests/1", basic("writer"), "writer may not delete from shop/app"),
+        (
+            "PUT",
+            "shop/app/manifests/2",
+            basic("deleter", secret),
+            "this token of deleter may not push to",
+        ),
+    ):
+        answer = api(method, path, b"{}" if method == "PUT" else b"", **who)
+        assert answer.json["errors"][0]["message"].startswith(said)
 
 
 @pytest.mark.usefixtures("accounts")

@@ -27,27 +27,31 @@ _MAX_TEXT = 1000
 
 
 class Code(Enum):
-    """An error code: its `name` is what travels; the value is (HTTP status, message when none is given)."""
+    """An error code: its `name` is what travels; the value is (HTTP status, message when none is given).
 
-    BLOB_UNKNOWN = (404, "blob unknown to registry")
+    The messages are not those of the specification: docker shows of such an error the code alone, and
+    repeats a push that is denied (distribution, registry/api/errcode, Errors.UnmarshalJSON).
+    """
+
+    BLOB_UNKNOWN = (404, "there is no such blob")
     BLOB_UPLOAD_INVALID = (400, "blob upload invalid")
-    BLOB_UPLOAD_UNKNOWN = (404, "blob upload unknown to registry")
+    BLOB_UPLOAD_UNKNOWN = (404, "there is no such upload, or no longer")
     DIGEST_INVALID = (400, "provided digest did not match uploaded content")
     MANIFEST_BLOB_UNKNOWN = (404, "manifest references a manifest or blob unknown to registry")
     MANIFEST_INVALID = (400, "manifest invalid")
-    MANIFEST_UNKNOWN = (404, "manifest unknown to registry")
+    MANIFEST_UNKNOWN = (404, "there is no such manifest")
     MANIFEST_UNVERIFIED = (400, "manifest failed signature verification")
     NAME_INVALID = (400, "invalid repository name")
-    NAME_UNKNOWN = (404, "repository name not known to registry")
+    NAME_UNKNOWN = (404, "there is no such repository")
     SIZE_INVALID = (400, "provided length did not match content length")
     TAG_INVALID = (400, "manifest tag did not match")
     RANGE_INVALID = (416, "invalid content range")
     PRECONDITION_FAILED = (412, "what is there is not what the request expects")
     PAGINATION_NUMBER_INVALID = (400, "invalid number of results requested")
-    UNAUTHORIZED = (401, "authentication required")
-    DENIED = (403, "requested access to the resource is denied")
+    UNAUTHORIZED = (401, "log in first")
+    DENIED = (403, "you have no right to do this here")
     UNSUPPORTED = (405, "the operation is unsupported")
-    TOOMANYREQUESTS = (429, "too many requests")
+    TOOMANYREQUESTS = (429, "too many requests: try again later")
     REQUEST_INVALID = (400, "invalid request")
     NOT_FOUND = (404, "there is no such thing")
     CONFLICT = (409, "what is there does not allow this")

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from ...grammars.wire import JSON, OCI_FILTERS_APPLIED
 from ...grammars.wire.errors import Code, refusal
 from ...words.oci import MAX_DOCUMENT, OCI_INDEX, encode_json
-from .access import may_read
+from .access import may_list
 from .answers import answer
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Lists:
         found: list[str] = []
         while len(found) < count:
             names = await self._work.run(self._catalog.repositories, last, count)
-            found += [name for name in names if may_read(request, name)]
+            found += [name for name in names if may_list(request, name)]
             if len(names) < count:
                 break
             last = names[-1]

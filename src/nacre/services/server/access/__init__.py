@@ -9,6 +9,6 @@ authorization             one question for each request: let it through, or refu
 """
 
 from .authorization import Authorization
-from .identity import author_of, immutable_of, is_public, may_read, owner_of
+from .identity import author_of, immutable_of, is_public, may_list, may_read, owner_of
 
-__all__ = ["Authorization", "author_of", "immutable_of", "is_public", "may_read", "owner_of"]
+__all__ = ["Authorization", "author_of", "immutable_of", "is_public", "may_list", "may_read", "owner_of"]

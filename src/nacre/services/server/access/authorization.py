@@ -38,6 +38,7 @@ _MOST = 4096
 _STALE = 0.045
 """Seconds after which the database is asked whether accounts have changed: answers then hold for 5 ms."""
 _WORDS = {Role.READ: "pull", Role.WRITE: "pull,push", Role.DELETE: "delete", Role.ADMIN: "*"}
+_VERBS = {Role.READ: "pull from", Role.WRITE: "push to", Role.DELETE: "delete from", Role.ADMIN: "administer"}
 _WRITES = {Endpoint.UPLOADS, Endpoint.UPLOAD}
 
 
@@ -200,10 +201,11 @@ def challenged(request: Request, repository: str, role: Role, why: str) -> Regis
 
 def _no(request: Request, repository: str, role: Role, identity: Identity) -> RegistryError:
     """A token for less than its owner may is no reason to say that they may not."""
-    whole = identity._replace(scopes=None)
+    whole, what = identity._replace(scopes=None), f"{_VERBS[role]} {repository}"
     if identity.account is None or (identity.scopes is not None and whole.may(role, repository)):
-        return challenged(request, repository, role, "")
-    return refusal(Code.DENIED)
+        return challenged(request, repository, role, f"log in to {what}")
+    who = f"this token of {identity.account.name}" if identity.token else identity.account.name
+    return refusal(Code.DENIED, f"{who} may not {what}")
 
 
 def base_of(request: Request) -> str:

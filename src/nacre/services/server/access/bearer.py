@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ....stores.accounts.model import Role
 from .claims import RegistryClaims
-from .identity import ACTIONS, SERVICE, Identity, stands_for
+from .identity import ACTIONS, CATALOG, SERVICE, Identity, stands_for
 
 if TYPE_CHECKING:
     from ....stores.accounts.reading import Accounts
@@ -35,7 +35,11 @@ class BearerTokens:
         access = [
             {"type": "repository", "name": name, "actions": _granted(identity, name, wanted)}
             for name, wanted in scopes.items()
+            if name != CATALOG
         ]
+        if CATALOG in scopes:
+            kind, _, name = CATALOG.partition(":")
+            access.append({"type": kind, "name": name, "actions": ["*"]})
         return self._sign(identity, min(time.time() + LIFETIME, identity.until), access=access)
 
     def exchanged(self, identity: Identity) -> str:
@@ -92,9 +96,11 @@ def _has_begun(claims: dict[str, Any]) -> bool:
 
 
 def _scopes(claims: dict[str, Any]) -> Scopes:
-    return {
-        entry["name"]: frozenset(ACTIONS[action] for action in entry["actions"]) for entry in claims["access"]
-    }
+    found: Scopes = {}
+    for entry in claims["access"]:
+        name = entry["name"] if entry["type"] == "repository" else f"{entry['type']}:{entry['name']}"
+        found[name] = frozenset(ACTIONS[action] for action in entry["actions"])
+    return found
 
 
 def _granted(identity: Identity, name: str, wanted: frozenset[Role]) -> list[str]:

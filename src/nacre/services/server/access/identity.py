@@ -12,7 +12,7 @@ from ....stores.activity import Author
 from ..clients import client_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from starlette.requests import Request
 
@@ -28,6 +28,14 @@ TRACE = "nacre.trace"
 _SCOPE = "nacre.identity"
 ACTIONS = {"pull": Role.READ, "push": Role.WRITE, "delete": Role.DELETE, "*": Role.ADMIN}
 """What clients call the roles in a scope (distribution, auth/scope)."""
+CATALOG = "registry:catalog"
+"""In the place of a repository: the scope that crane and regctl ask for before they list all."""
+
+
+def roles_of(actions: Iterable[str]) -> frozenset[Role]:
+    """What actions of a scope let one do; skopeo asks for `*` before it reads and deletes."""
+    wanted = {ACTIONS[action] for action in actions if action in ACTIONS}
+    return frozenset(ACTIONS.values()) if Role.ADMIN in wanted else frozenset(wanted)
 
 
 class Identity(NamedTuple):
@@ -57,6 +65,11 @@ class Identity(NamedTuple):
         if role is Role.READ and self.accounts.is_public(repository):
             return True
         return role <= min(self.role, self._role(repository)) and covers(self.namespace, repository)
+
+    def may_list(self, repository: str) -> bool:
+        """Among all there are."""
+        whole = self._replace(scopes=None) if self.scopes and CATALOG in self.scopes else self
+        return whole.may(Role.READ, repository)
 
     def _role(self, repository: str) -> Role:
         account = self.account
@@ -107,6 +120,12 @@ def may_read(request: Request, repository: str) -> bool:
     """May whoever sends it read that repository?"""
     identity = identity_of(request)
     return identity is None or identity.may(Role.READ, repository)
+
+
+def may_list(request: Request, repository: str) -> bool:
+    """May whoever sends it know of that repository from a list of all?"""
+    identity = identity_of(request)
+    return identity is None or identity.may_list(repository)
 
 
 def is_public(request: Request, repository: str) -> bool:

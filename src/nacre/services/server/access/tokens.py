@@ -21,7 +21,7 @@ from ..bodies import Body
 from ..clients import client_of
 from .authorization import challenged
 from .bearer import LIFETIME
-from .identity import ACTIONS, SERVICE
+from .identity import CATALOG, SERVICE, roles_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -94,12 +94,13 @@ def _issued(text: str, seconds: float, **more: str) -> Response:
 
 
 def _scopes(texts: list[str]) -> Scopes:
-    """`repository:NAME:ACTION,…`; other kinds of scope give nothing. A name may hold no colon here."""
+    """`repository:NAME:ACTION,…` and `registry:catalog:*`; others give nothing. A name may hold no colon."""
     found: Scopes = {}
     for text in " ".join(texts).split()[:_MOST_SCOPES]:
         kind, _, rest = text.partition(":")
         name, _, actions = rest.rpartition(":")
-        if kind == "repository" and is_name(name):
-            wanted = frozenset(ACTIONS[action] for action in actions.split(",") if action in ACTIONS)
-            found[name] = found.get(name, frozenset()) | wanted
+        if f"{kind}:{name}" == CATALOG:
+            found[CATALOG] = frozenset((Role.READ,))
+        elif kind == "repository" and is_name(name):
+            found[name] = found.get(name, frozenset()) | roles_of(actions.split(","))
     return found
