@@ -25,6 +25,7 @@ from nacre.engine.options import ContainerOptions
 from nacre.engine.outputs import Outputs
 from nacre.engine.registries import Registries
 from nacre.engine.registrycontent import RegistryContent
+from nacre.engine.remoteaccount import RemoteAccount
 from nacre.engine.replication import RegistryReplication
 from nacre.engine.system import System
 from nacre.engine.volumes import VolumeCollection
@@ -111,7 +112,7 @@ def test_every_exception_is_needed() -> None:
 PARTS = {
     "": Engine, "containers": ContainerCollection, "volumes": VolumeCollection, "mounts": Mounts,
     "layers": LayerTools, "registries": Registries, "system": System, "networks": NetworkCollection,
-    "outputs": Outputs, "bake": BakeFiles, "accounts": RegistryAccounts,
+    "outputs": Outputs, "bake": BakeFiles, "accounts": RegistryAccounts, "account": RemoteAccount,
     "content": RegistryContent, "replication": RegistryReplication,
 }  # fmt: skip
 OPTIONS = {
@@ -344,9 +345,9 @@ COMMANDS_OF = {
     "registry team leave": ("accounts.leave", REGISTRY),
     "registry team ls": ("accounts.teams", REGISTRY),
     "registry team rm": ("accounts.remove_team", REGISTRY),
-    "registry token add": ("accounts.add_token", REGISTRY),
-    "registry token ls": ("accounts.tokens", REGISTRY),
-    "registry token rm": ("accounts.remove_token", REGISTRY),
+    "registry token add": ("accounts.add_token", REGISTRY | {"mine": "see account.add_token"}),
+    "registry token ls": ("accounts.tokens", REGISTRY | {"mine": "see account.tokens"}),
+    "registry token rm": ("accounts.remove_token", REGISTRY | {"mine": "see account.remove_token"}),
     "registry trust add": ("accounts.add_trust", REGISTRY | {"claim": "claims", "for": "lifetime"}),
     "registry trust ls": ("accounts.trusts", REGISTRY),
     "registry trust rm": ("accounts.remove_trust", REGISTRY),
@@ -355,6 +356,7 @@ COMMANDS_OF = {
     }),
     "registry user add": ("accounts.add_user", REGISTRY | {"password-stdin": TERMINAL}),
     "registry user ls": ("accounts.users", REGISTRY),
+    "registry user passwd": ("account.set_password", {"url": "see remote", "password-stdin": TERMINAL}),
     "registry user rm": ("accounts.remove_user", REGISTRY),
     "registry user update": ("accounts.update_user", REGISTRY | {"password-stdin": TERMINAL}),
     "registry webhook ls": ("content.webhooks", REGISTRY | {"config": "rules"}),

@@ -104,7 +104,8 @@ arithmetic bad bake baking block checkforms compose definition encodings express
 opening sshkeys squash squashed strings substitution targets variable
 apk attached attestation attestationfiles attestations attesting distribution dpkg facts golang inventory
 licenses materials npm packageurls predicate provenance rpm spdx statement statements
-access accounts administration authentication authorization failures grant migrations passwords rights role
+access accounts administration authentication authorization failures grant migrations password passwords
+rights role
 team teams versions collector durations garbage mentions
 about activity aged application applications artifact author bar bounded browsing bucket changed
 comparing counted sequential exceeded exchange expired exposition fetch figures home identities in integrity
@@ -115,7 +116,8 @@ added difference failure follow local look pace pulling pushing remembering repl
 replicator row runner counts queue own sides silent slow way
 secret shown sign signin sso static still storage tables tls trust trusts unavailable views visit webhook
 webhooks
-backups namecopy remoteaccounts remoteapi remotebackup remotecontent remotereplication replicationrules
+backups namecopy remoteaccount remoteaccounts remoteapi remotebackup remotecontent remotereplication
+replicationrules
 replications summary telemetry
 answered api counting managed detail details empty heartbeat made management named openapi people purged runs
 upkeep

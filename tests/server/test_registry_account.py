@@ -16,8 +16,8 @@ pytest.importorskip("jinja2")
 from pagekit import Site, tar_of
 from replicationkit import until
 
+from nacre.services.server.access.own import MOST_TOKENS
 from nacre.services.server.access.passwords import encoded
-from nacre.services.server.page.account import MOST_TOKENS
 from nacre.stores.accounts.administration import Administration
 from nacre.stores.accounts.model import Role
 

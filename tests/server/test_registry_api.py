@@ -22,8 +22,13 @@ from replicationkit import until
 from nacre.engine.accounts import RegistryAccounts
 from nacre.grammars.management.operations import BY_NAME, OPERATIONS, find
 from nacre.services.server import RunningServer
+from nacre.services.server.access.own import DAY, OwnTokens, encoded_password
 from nacre.services.server.management.app import Management
 from nacre.services.server.outgoing import Outgoing
+from nacre.stores.accounts.administration import Administration
+from nacre.stores.accounts.model import Role
+from nacre.stores.accounts.reading import KnownUser
+from nacre.words.errors import Conflict, UsageError
 from nacre.words.rules import GarbageRules, RegistryRules, RetentionRule, WebhookRule
 
 PASSWORD = "long enough"
@@ -93,7 +98,7 @@ def test_every_operation_has_a_handler(serving: RunningServer) -> None:
 
 
 def test_the_page_says_what_there_is() -> None:
-    who = {"administrator": "administrator", "": "everybody"}
+    who = {"administrator": "administrator", "": "everybody", "oneself": "oneself"}
     page = (ROOT / "docs" / "registry-api.md").read_text(encoding="utf-8")
     rows = [line for line in page.splitlines() if line.startswith("| `")]
     assert rows == [
@@ -131,6 +136,37 @@ def test_users(ask: Ask) -> None:
     assert ask("getUser", user="bob", status=404)["message"] == "no such user: bob"
     refused = ask("updateUser", {"administrator": False}, user="alice", status=409)
     assert refused["detail"] == {"hint": "make another one first"}
+
+
+def test_one_s_own_account(ask: Ask) -> None:
+    ask("addUser", {"name": "bob", "password": PASSWORD})
+    bob, other = basic("bob"), {"namespace": "shop", "role": "read", "seconds": 60, "label": "ci"}
+    assert ask("getAccount", by=bob) == {"name": "bob", "administrator": False, "has_password": True}
+    theirs, mine = ask("addToken", {"user": "alice"}), ask("addOwnToken", other, by=bob)
+    (shown,) = ask("listOwnTokens", by=bob)["tokens"]
+    assert (shown["id"], shown["label"], shown["role"]) == (mine["id"], "ci", "read")
+    refused = ask("addOwnToken", by=basic("bob", mine["secret"]), status=403)
+    assert "own password alone" in refused["message"]
+    ask("removeOwnToken", token=theirs["id"], by=bob, status=404)
+    ask("setOwnPassword", {"password": "another one"}, by=bob)
+    ask("getAccount", by=bob, status=401)
+    ask("removeOwnToken", token=mine["id"], by=basic("bob", "another one"))
+    assert [each["actor"] for each in ask("listAudit", query="?action=token%20rm")["entries"]] == ["bob"]
+
+
+def test_who_has_no_password_here_gets_tokens_that_end(accounts: RegistryAccounts, folder: str) -> None:
+    """They come over LDAP."""
+    account = KnownUser(2, "carol", "", False, False, {})
+    accounts.add_user("alice", PASSWORD, admin=True)
+    accounts.add_user("carol")
+    with Administration(f"{folder}/registry.db", "carol") as opened:
+        own = OwnTokens(opened, account)
+        for seconds in (0, 91 * DAY):
+            with pytest.raises(UsageError, match="90 days at most"):
+                own.add("", role=Role.READ, namespace="*", seconds=seconds)
+        assert own.add("", role=Role.READ, namespace="*", seconds=DAY)[1].startswith("nacre_")
+    with pytest.raises(Conflict, match="no password here"):
+        encoded_password(account, PASSWORD)
 
 
 def test_a_right_holds_at_once_and_is_gone_at_once(ask: Ask, api: Any) -> None:

@@ -20,22 +20,25 @@ from nacre.services.server import RunningServer
 PASSWORD = "long enough"
 ROLES = (
     "administrator", "admin", "delete", "write", "read", "stranger", "anybody", "limited", "placed",
-    "bearer",
+    "bearer", "robot",
 )  # fmt: skip
 """`limited`: an administrator by a token for reading; `placed`: by one for the namespace `other`; `bearer`:
-by a token of `/token`, which says nothing of management.
+by a token of `/token`, which says nothing of management; `robot`: a robot that may read.
 """
 EVERYBODY, NOBODY = frozenset(ROLES), frozenset[str]()
 ADMINISTRATORS = frozenset({"administrator"})
 ADMIN = ADMINISTRATORS | {"admin"}
 DELETE, WRITE = ADMIN | {"delete"}, ADMIN | {"delete", "write"}
-READ = WRITE | {"read", "limited"}
+THEMSELVES = ADMIN | {"delete", "write", "read", "stranger"}
+READ = WRITE | {"read", "limited", "robot"}
 MAY: dict[str, frozenset[str]] = {
     "getDocument": EVERYBODY,
     **dict.fromkeys(("listUsers", "addUser", "getUser", "updateUser", "removeUser"), ADMINISTRATORS),
     **dict.fromkeys(("listTeams", "addTeam", "getTeam", "removeTeam"), ADMINISTRATORS),
     **dict.fromkeys(("joinTeam", "leaveTeam"), ADMINISTRATORS),
     **dict.fromkeys(("listTokens", "addToken", "removeToken"), ADMINISTRATORS),
+    **dict.fromkeys(("getAccount", "setOwnPassword", "listOwnTokens"), THEMSELVES),
+    **dict.fromkeys(("addOwnToken", "removeOwnToken"), THEMSELVES),
     **dict.fromkeys(("listTrusts", "addTrust", "removeTrust"), ADMINISTRATORS),
     **dict.fromkeys(("listGrants", "listNamespaces", "setQuota"), ADMINISTRATORS),
     **dict.fromkeys(("getNamespace", "updateNamespace", "listMembers"), ADMIN),
@@ -63,6 +66,7 @@ PLACE = {
 BODIES: dict[str, dict[str, Any]] = {
     "addUser": {"name": "alice", "password": PASSWORD}, "updateUser": {}, "addTeam": {"name": "alice"},
     "joinTeam": {"users": ["alice"]}, "leaveTeam": {"users": ["alice"]}, "addToken": {"user": "nobody"},
+    "setOwnPassword": {"password": PASSWORD}, "addOwnToken": {"seconds": 60},
     "addTrust": {"issuer": "https://issuer", "claims": {"sub": "*"}, "namespace": "shop"},
     "updateNamespace": {}, "setQuota": {"bytes": 0}, "grantUser": {"role": "read"},
     "grantTeam": {"role": "read"}, "updateRepository": {}, "undelete": {}, "purge": {},
@@ -80,10 +84,13 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
             accounts.add_user(role, PASSWORD)
             accounts.grant("shop", role, user=role)
         accounts.add_user("stranger", PASSWORD)
+        accounts.add_user("robot", robot=True)
+        accounts.grant("shop", "read", user="robot")
+        robot = accounts.add_token("robot")[1]
         limited = accounts.add_token("alice", role="read")[1]
         placed = accounts.add_token("alice", namespace="other")[1]
     with RunningServer(folder) as serving:
-        yield SimpleNamespace(url=serving.url, secrets={"limited": limited, "placed": placed})
+        yield SimpleNamespace(url=serving.url, secrets={"limited": limited, "placed": placed, "robot": robot})
 
 
 @pytest.fixture(scope="module")

@@ -268,6 +268,30 @@ def test_bad_input(nacre: Any, words: list[str], said: str) -> None:
     assert said in done.err
 
 
+def test_one_s_own_account(nacre: Any, shop: Any, tmp_path: Any) -> None:
+    """As bob, who administers nothing."""
+    place = shop.url.removeprefix("http://")
+    variable = "NACRE_AUTH_" + place.replace(".", "_").replace(":", "___")
+    nacre.env[variable] = f"bob:{PASSWORD}"
+    mine = ("--mine", "--url", place)
+    made = nacre("registry", "token", "add", "--label", "laptop", "--expires", "1h", *mine)
+    assert made.out.startswith("nacre_")
+    rows = [json.loads(line) for line in nacre("registry", "token", "ls", *mine, "--format", "json").lines]
+    assert [(row["User"], row["Label"]) for row in rows] == [("bob", ""), ("bob", "laptop")]
+    number = str(rows[1]["ID"])
+    assert nacre("registry", "token", "rm", number, *mine).out == number + "\n"
+    changed = nacre("registry", "user", "passwd", "--password-stdin", "--url", place, input="another one\n")
+    assert changed.err == f"log in again: nacre login -u bob {place}\n"
+    nacre.env[variable] = "bob:another one"
+    for words, said in (
+        (["token", "add", "bob", *mine], "name either USER or --mine"),
+        (["token", "add", "--url", place], "name either USER or --mine"),
+        (["token", "ls", "--mine"], "--url https://HOST"),
+        (["token", "rm", number, *mine], f"you have no such token: {number}"),
+    ):
+        assert said in nacre("registry", *words, check=False).err
+
+
 def test_who_has_not_logged_in(nacre: Any, shop: Any, tmp_path: Any) -> None:
     nacre.env["DOCKER_CONFIG"] = nacre.env["XDG_RUNTIME_DIR"] = str(tmp_path / "docker")
     place = shop.url.removeprefix("http://")
@@ -275,7 +299,7 @@ def test_who_has_not_logged_in(nacre: Any, shop: Any, tmp_path: Any) -> None:
     assert done.code == 1
     assert f"nacre login {place}" in done.err
     nacre("login", "-u", "bob", "--password-stdin", place, input=PASSWORD.encode())
-    assert "denied" in nacre("registry", "user", "ls", "--url", shop.url, check=False).err
+    assert "only administrators" in nacre("registry", "user", "ls", "--url", shop.url, check=False).err
 
 
 def rounded(rows: list[Any]) -> list[list[Any]]:

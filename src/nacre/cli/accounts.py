@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..engine.accounts import RegistryAccounts
     from ..engine.remote import ManagedRegistry
+    from ..engine.remoteaccount import RemoteAccount
     from ..engine.remoteaccounts import RemoteAccounts
     from .context import Context
     from .options import Args
@@ -31,7 +32,7 @@ PLACE = (
 
 def is_elsewhere(args: Args) -> bool:
     """Does `--url` name a registry? Raises UsageError when `--root` does as well."""
-    if args.url and args.root:
+    if args.url and "root" in args.given:
         raise UsageError("--root and --url exclude each other")
     return bool(args.url)
 
@@ -232,17 +233,38 @@ def _namespaces(context: Context, args: Args) -> int:
 
 def _add_token(context: Context, args: Args) -> int:
     """Print the secret, which nobody can ask for again."""
-    with accounts_of(context, args) as accounts:
-        number, secret = accounts.add_token(
-            args.positionals[0], args.label, role=args.role, namespace=args.namespace, expires=args.expires
-        )
+    if bool(args.positionals) == args.mine:
+        raise UsageError("name either USER or --mine")
+    limits = {"role": args.role, "namespace": args.namespace, "expires": args.expires}
+    if args.mine:
+        number, secret = _own(context, args).add_token(args.label, **limits)
+    else:
+        with accounts_of(context, args) as accounts:
+            number, secret = accounts.add_token(args.positionals[0], args.label, **limits)
     context.warn(f"token {number}; it is not shown again")
     context.print(secret)
     return 0
 
 
+def _own(context: Context, args: Args) -> RemoteAccount:
+    """The account of the login at `--url`. Raises UsageError."""
+    if remote := elsewhere(context, args):
+        return remote.account
+    raise UsageError(
+        "one's own account is that of a login", hint="name the registry: --url https://HOST[:PORT]"
+    )
+
+
+def _passwd(context: Context, args: Args) -> int:
+    account = _own(context, args)
+    name = account.show().name
+    account.set_password(_password(context, args))
+    context.warn(f"log in again: nacre login -u {name} {args.url.rpartition('/')[2]}")
+    return 0
+
+
 def _remove_tokens(context: Context, args: Args) -> int:
-    with accounts_of(context, args) as accounts:
+    with _own(context, args) if args.mine else accounts_of(context, args) as accounts:
         return each(context, args.positionals, lambda text: accounts.remove_token(number_of(text, "token")))
 
 
@@ -256,14 +278,14 @@ def number_of(written: str, what: str) -> int:
 
 
 def _tokens(context: Context, args: Args) -> int:
-    with accounts_of(context, args) as accounts:
+    with _own(context, args) if args.mine else accounts_of(context, args) as found:
         rows = [
             {
                 "ID": one.id, "User": one.user, "Label": one.label, "Role": str(one.role),
                 "Namespace": one.namespace, "CreatedAt": moment(one.created),
                 "ExpiresAt": moment(one.expires) if one.expires else "never",
             }
-            for one in accounts.tokens()
+            for one in found.tokens()
         ]  # fmt: skip
     columns = [
         ("ID", "ID"), ("USER", "User"), ("LABEL", "Label"), ("ROLE", "Role"), ("NAMESPACE", "Namespace"),
@@ -294,6 +316,7 @@ def _audit(context: Context, args: Args) -> int:
 
 _NAMES = QUIET.replace(help="Only display names")
 _PASSWORD = flag("--password-stdin", "Take the password from standard input")
+_MINE = flag("--mine", "Your own tokens at --url, where you logged in with your password")
 _WHO = (text("--user", "A user"), text("--team", "A team"), *PLACE)
 USER_ADD = Command(
     "NAME", _add_user, store=False,
@@ -314,6 +337,10 @@ USER_UPDATE = Command(
         _PASSWORD,
         *PLACE,
     ),
+)  # fmt: skip
+USER_PASSWD = Command(
+    "", _passwd, store=False, options=(_PASSWORD, PLACE[1]),
+    details="It is the account that you logged in with. Its tokens stay; its sessions on the page end.",
 )  # fmt: skip
 USER_RM = Command("NAME [NAME...]", _remove_users, store=False, options=PLACE)
 USER_LS = Command("", _users, store=False, options=(FORMAT, _NAMES, *PLACE))
@@ -345,18 +372,19 @@ NAMESPACE_SET = Command(
 )  # fmt: skip
 NAMESPACE_LS = Command("", _namespaces, store=False, options=(FORMAT, _NAMES, *PLACE))
 TOKEN_ADD = Command(
-    "USER", _add_token, store=False,
+    "[USER]", _add_token, store=False,
     options=(
         text("--expires", "Expire after this time (30d, 12h)", type="duration"),
         text("--label", "What the token is for"),
+        _MINE,
         text("--namespace", "Restrict the token to this namespace", default="*"),
         choice("--role", "At most: read, write, delete or admin", ROLES, default="admin"),
         *PLACE,
     ),
     details="The token replaces the password of nacre login -u USER. It is shown once.",
 )  # fmt: skip
-TOKEN_RM = Command("ID [ID...]", _remove_tokens, store=False, options=PLACE)
-TOKEN_LS = Command("", _tokens, store=False, options=(FORMAT, QUIET, *PLACE))
+TOKEN_RM = Command("ID [ID...]", _remove_tokens, store=False, options=(_MINE, *PLACE))
+TOKEN_LS = Command("", _tokens, store=False, options=(FORMAT, _MINE, QUIET, *PLACE))
 AUDIT = Command(
     "", _audit, store=False,
     options=(

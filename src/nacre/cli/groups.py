@@ -170,6 +170,7 @@ GROUPS = {
             ),
             "user add": CommandEntry("accounts", "Create a user", "USER_ADD"),
             "user ls": CommandEntry("accounts", "List users", "USER_LS"),
+            "user passwd": CommandEntry("accounts", "Change your own password at a registry", "USER_PASSWD"),
             "user rm": CommandEntry("accounts", "Remove users", "USER_RM"),
             "user update": CommandEntry("accounts", "Change the password or status of a user", "USER_UPDATE"),
             "webhook ls": CommandEntry("registrycontent", "List webhooks", "WEBHOOK_LS"),

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from ..services.client import Client
     from ..stores.backup import BackupReport
     from ..words.progress import Progress
+    from .remoteaccount import RemoteAccount
     from .remoteaccounts import RemoteAccounts
     from .remoteapi import RegistryApi
     from .remotecontent import RemoteContent
@@ -27,6 +28,13 @@ class ManagedRegistry:
         from .remoteaccounts import RemoteAccounts
 
         return RemoteAccounts(self._api)
+
+    @property
+    def account(self) -> RemoteAccount:
+        """That of the login."""
+        from .remoteaccount import RemoteAccount
+
+        return RemoteAccount(self._api)
 
     @property
     def content(self) -> RemoteContent:

@@ -121,13 +121,7 @@ class RemoteAccounts(RemotePart):
 
     def tokens(self) -> list[AccessToken]:
         """All of them by number, without their secrets."""
-        return [
-            AccessToken(
-                one.id, one.user, one.label, Role.parse(one.role), one.namespace, one.created.timestamp(),
-                one.expires.timestamp() if one.expires else 0.0,
-            )
-            for one in self._api.pages("listTokens", "tokens")
-        ]  # fmt: skip
+        return [token_of(one) for one in self._api.pages("listTokens", "tokens")]
 
     def add_trust(
         self, issuer: str, claims: Mapping[str, str], *, namespace: str, role: str = "write",
@@ -169,6 +163,13 @@ class RemoteAccounts(RemotePart):
             if len(found) == limit:
                 break
         return found
+
+
+def token_of(one: r.TokenRecord) -> AccessToken:
+    """A token as the folder's own commands have it."""
+    expires = one.expires.timestamp() if one.expires else 0.0
+    limits = Role.parse(one.role), one.namespace
+    return AccessToken(one.id, one.user, one.label, *limits, one.created.timestamp(), expires)
 
 
 def _said(given: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import json
 
-from .operations import ADMINISTRATOR, OPERATIONS, PARAMETERS, PREFIX, ApiOperation
+from .operations import ADMINISTRATOR, ONESELF, OPERATIONS, PARAMETERS, PREFIX, ApiOperation
 from .records import ErrorAnswer
 
 _REF = "#/components/schemas/{name}"
@@ -85,6 +85,8 @@ def _who(each: ApiOperation) -> str:
     """Who may, in words."""
     if each.needs == ADMINISTRATOR:
         text = "For administrators."
+    elif each.needs == ONESELF:
+        text = "For users, by their own password."
     elif each.needs:
         what = "repository" if "{repository}" in each.path else "namespace"
         text = f"For whoever has the role {each.needs} in the {what}."

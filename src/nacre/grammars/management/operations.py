@@ -4,7 +4,8 @@ the document is made.
     path   = "/api/v1" *( "/" ( word / "{" parameter "}" ) )
 
 A parameter is one part of a path, percent-encoded: the repository `shop/app` is `shop%2Fapp`. Who may is said
-by a role in the repository or namespace of the path, or by `administrator`; "" is whoever may come in.
+by a role in the repository or namespace of the path, by `administrator`, or by
+`oneself`: a user with their own password. "" is whoever may come in.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from urllib.parse import quote, unquote
 from . import records as r
 
 PREFIX = "/api/v1"
-ADMINISTRATOR = "administrator"
+ADMINISTRATOR, ONESELF = "administrator", "oneself"
 MOST_PATH = 2048
 SQLITE, OCTETS = "application/vnd.sqlite3", "application/octet-stream"
 PARAMETERS: dict[str, Any] = {
@@ -89,6 +90,16 @@ OPERATIONS = (
     _Endpoint("addToken", "POST", "/tokens", "Make a token; its secret is told once", status=201,
               body=r.NewToken, answer=r.MadeToken),
     _Endpoint("removeToken", "DELETE", _TOKEN, "Remove a token", status=204),
+
+    _Endpoint("getAccount", "GET", "/account", "Show one's own account", ONESELF, answer=r.AccountRecord),
+    _Endpoint("setOwnPassword", "PUT", "/account/password", "Change one's own password", ONESELF, status=204,
+              body=r.NewPassword),
+    _Endpoint("listOwnTokens", "GET", "/account/tokens", "List one's own tokens, without their secrets",
+              ONESELF, query=_Page, answer=r.TokenPage),
+    _Endpoint("addOwnToken", "POST", "/account/tokens", "Make a token for oneself; its secret is told once",
+              ONESELF, status=201, body=r.NewOwnToken, answer=r.MadeToken),
+    _Endpoint("removeOwnToken", "DELETE", "/account/tokens/{token}", "Remove a token of one's own", ONESELF,
+              status=204),
 
     _Endpoint("listTrusts", "GET", "/trusts", "List by what rules tokens of others are exchanged",
               query=_Page, answer=r.TrustPage),

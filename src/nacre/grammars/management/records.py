@@ -98,6 +98,20 @@ class UserChange(Asked):
     disabled: bool | UnsetType = UNSET
 
 
+class AccountRecord(Answered):
+    """Who asks. Without a password here they sign in elsewhere."""
+
+    name: str
+    administrator: bool
+    has_password: bool
+
+
+class NewPassword(Asked):
+    """In place of the one that it is sent with."""
+
+    password: Secret
+
+
 class TeamRecord(Answered):
     """A group of users."""
 
@@ -143,14 +157,19 @@ class TokenPage(Answered):
     next: str = ""
 
 
-class NewToken(Asked):
+class NewOwnToken(Asked):
     """A token that ends after `seconds`, 0 for never."""
 
-    user: UserName
     label: Label = ""
     role: RoleName = "admin"
     namespace: NamespaceName = "*"
     seconds: Seconds = 0.0
+
+
+class NewToken(NewOwnToken, kw_only=True):
+    """As that, for a user."""
+
+    user: UserName
 
 
 class MadeToken(Answered):

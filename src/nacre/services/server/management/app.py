@@ -15,13 +15,14 @@ from msgspec import MsgspecError, Struct
 from starlette.responses import Response
 
 from ....grammars.management import openapi
-from ....grammars.management.operations import ADMINISTRATOR, PARAMETERS, ApiOperation, find
+from ....grammars.management.operations import ADMINISTRATOR, ONESELF, PARAMETERS, ApiOperation, find
 from ....grammars.wire import JSON
 from ....grammars.wire.errors import Code, refusal
 from ....grammars.wire.routes import Endpoint, Route
 from ....stores.accounts.model import Role
 from ....words.errors import Conflict, NacreError, NotFound, RegistryError, Unsupported, UsageError
 from ..access.identity import keep
+from ..access.own import is_oneself
 from ..answers import answer
 from ..applications import answering
 from ..bodies import Body
@@ -29,6 +30,7 @@ from ..clients import check_origin
 from .backups import BackupCalls
 from .call import ManagementCall, is_administrator
 from .content import ContentCalls
+from .own import OwnCalls
 from .people import PeopleCalls
 from .replications import ReplicationCalls
 from .rights import RightsCalls
@@ -64,6 +66,7 @@ class Management:
         registry.at_end.append(upkeep.close)
         for part in (
             PeopleCalls(registry.state),
+            OwnCalls(registry.state),
             RightsCalls(registry.state),
             ContentCalls(registry.state),
             upkeep,
@@ -122,17 +125,19 @@ class Management:
             raise _challenged("the credentials are not valid")
         keep(request, identity)
         if operation.needs == ADMINISTRATOR and not is_administrator(identity):
-            raise _denied(identity)
+            raise _denied(identity, "only administrators may do this, without a token that is limited")
+        if operation.needs == ONESELF and not is_oneself(identity):
+            raise _denied(identity, "one's own account is changed with one's own password alone")
         return identity
 
 
 def _check_role(operation: ApiOperation, parameters: dict[str, Any], identity: Identity) -> None:
     """Raises RegistryError unless they have the role where the path says."""
-    if operation.needs in ("", ADMINISTRATOR):
+    if operation.needs in ("", ADMINISTRATOR, ONESELF):
         return
     place = parameters.get("repository") or parameters["namespace"]
     if not identity.may(Role.parse(operation.needs), place):
-        raise _denied(identity)
+        raise _denied(identity, f"this needs the role {operation.needs} in {place}")
 
 
 async def _document(call: ManagementCall) -> bytes:
@@ -218,8 +223,8 @@ def _challenged(why: str) -> RegistryError:
     return error
 
 
-def _denied(identity: Identity) -> RegistryError:
-    return refusal(Code.DENIED) if identity.account else _challenged("")
+def _denied(identity: Identity, why: str) -> RegistryError:
+    return refusal(Code.DENIED, why) if identity.account else _challenged("")
 
 
 def _unmanaged() -> RegistryError:

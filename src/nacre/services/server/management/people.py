@@ -128,7 +128,7 @@ class PeopleCalls(AccountCalls):
         """A page of them by number."""
         all_of_them = await self.ask(call, lambda accounts: accounts.tokens.list())
         found, following = paged(call, all_of_them, lambda one: str(one.id))
-        return r.TokenPage(tokens=[_token(each) for each in found], next=following)
+        return r.TokenPage(tokens=[token_record(each) for each in found], next=following)
 
     async def add_token(self, call: ManagementCall) -> object:
         """With its secret, which is told once. Raises NotFound."""
@@ -205,7 +205,8 @@ def _team(one: Team) -> r.TeamRecord:
     return r.TeamRecord(name=one.name, members=list(one.members))
 
 
-def _token(one: AccessToken) -> r.TokenRecord:
+def token_record(one: AccessToken) -> r.TokenRecord:
+    """What is told of a token."""
     return r.TokenRecord(
         id=one.id, user=one.user, label=one.label, role=role_name(one.role), namespace=one.namespace,
         created=moment(one.created), expires=moment(one.expires) if one.expires else None,

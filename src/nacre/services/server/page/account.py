@@ -1,16 +1,12 @@
-"""What people change of their own account: the password, and tokens that stand for them.
-
-Only for who signed in themselves: a token must not make another one that lasts longer or may do more. Who has
-no password here (OpenID Connect, LDAP) needs tokens for `docker login`; theirs end, as nobody tells this
-registry when an account elsewhere does.
-"""
+"""What people change of their own account on the page: the password, and tokens that stand for them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from ....stores.accounts.model import LEAST_PASSWORD, Role, check_password
-from ....words.errors import NotFound, UsageError
+from ....words.errors import Conflict, NotFound, UsageError
+from ..access.own import DAY, OwnTokens, encoded_password, is_oneself
 from ..clients import client_of
 from .location import link
 from .session import COOKIE
@@ -18,16 +14,13 @@ from .visit import Shown, sent_to
 
 if TYPE_CHECKING:
     from ....stores.accounts.administration import Administration
-    from ....stores.accounts.model import AccessToken
     from ....stores.accounts.reading import KnownUser
     from ..access import Authorization
     from ..state import RegistryState
     from .session import Sessions
     from .visit import Visit
 
-MOST_TOKENS = 100
 _ROLES = ("read", "write", "delete", "admin")
-_DAY = 24 * 3600.0
 _LASTING = {"7": "a week", "30": "30 days", "90": "90 days"}
 _FOR_LONG = {"365": "a year", "0": "until it is removed"}
 """Only for who has a password here."""
@@ -49,7 +42,9 @@ class AccountViews:
         return await self._shown(visit, _themselves(visit))
 
     async def _shown(self, visit: Visit, account: KnownUser, why: str = "", secret: str = "") -> Shown:
-        tokens = await self._state.administer(visit.user, lambda accounts: _tokens_of(accounts, account.name))
+        tokens = await self._state.administer(
+            visit.user, lambda accounts: OwnTokens(accounts, account).list()
+        )
         values: dict[str, Any] = {
             "tokens": tokens, "roles": _ROLES, "lasting": _lasting(account), "why": why, "secret": secret,
             "has_password": bool(account.password), "least": LEAST_PASSWORD,
@@ -63,20 +58,22 @@ class AccountViews:
             raise UsageError("there is no such form")
         try:
             return await act(visit, account)
-        except (UsageError, NotFound) as error:
+        except (UsageError, NotFound, Conflict) as error:
             return await self._shown(visit, account, error.message)
 
     async def _set_password(self, visit: Visit, account: KnownUser) -> Shown:
         fields, address = visit.fields, client_of(visit.request)
         if not account.password:
-            raise UsageError("you have no password here")
-        new = _new_password(fields.get("new", ""), fields.get("again", ""))
+            raise Conflict("you have no password here")
+        new = check_password(fields.get("new", ""))
+        if new != fields.get("again", ""):
+            raise UsageError("the new passwords differ")
         found = await self._authorization.authentication.check(
             account.name, fields.get("current", ""), address
         )
         if found is None or found.token:
             raise UsageError("the current password is wrong")
-        kept = await self._state.work.run(_encoded, new)
+        kept = await self._state.work.run(encoded_password, account, new)
         await self._state.administer(visit.user, lambda a: a.users.change(account.name, password=kept))
         return sent_to(link("account"), (COOKIE, self._sessions.begin(account._replace(password=kept))))
 
@@ -86,62 +83,31 @@ class AccountViews:
         if days not in _lasting(account):
             raise UsageError("how long is the token to last?")
         role, namespace = Role.parse(fields.get("role", "")), fields.get("namespace", "").strip() or "*"
-        label = fields.get("label", "").strip()[:255]
+        label, seconds = fields.get("label", "").strip()[:255], int(days) * DAY
 
         def add(accounts: Administration) -> str:
-            if len(_tokens_of(accounts, account.name)) >= MOST_TOKENS:
-                raise UsageError(f"you have {MOST_TOKENS} tokens already: remove one first")
-            seconds = int(days) * _DAY
-            return accounts.tokens.add(account.name, label, role=role, namespace=namespace, seconds=seconds)[
-                1
-            ]
+            own = OwnTokens(accounts, account)
+            return own.add(label, role=role, namespace=namespace, seconds=seconds)[1]
 
         secret = await self._state.administer(visit.user, add)
         return await self._shown(visit, account, secret=secret)
 
     async def _remove_token(self, visit: Visit, account: KnownUser) -> Shown:
-        wanted = visit.fields.get("id", "")
-
-        def remove(accounts: Administration) -> None:
-            own = {str(token.id): token.id for token in _tokens_of(accounts, account.name)}
-            if wanted not in own:
-                raise NotFound("you have no such token")
-            accounts.tokens.remove(own[wanted])
-
-        await self._state.administer(visit.user, remove)
+        number = visit.fields.get("id", "")
+        wanted = int(number) if number.isascii() and number.isdigit() and len(number) < 18 else -1
+        await self._state.administer(visit.user, lambda a: OwnTokens(a, account).remove(wanted))
         return sent_to(link("account"))
 
 
 def _themselves(visit: Visit) -> KnownUser:
-    """Who signed in with a password or at an issuer, and not by something that stands for them. Raises
-    NotFound.
-    """
+    """Who signed in themselves. Raises NotFound."""
     identity = visit.identity
     if identity is None:
         raise NotFound("this registry has no accounts: everybody may do everything")
-    account = identity.account
-    stands_for = identity.token or identity.scopes is not None or identity.trusts
-    if account is None or account.robot or stands_for:
+    if identity.account is None or not is_oneself(identity):
         raise NotFound("only who signed in with a password has an account to change")
-    return account
-
-
-def _tokens_of(accounts: Administration, name: str) -> list[AccessToken]:
-    return [token for token in accounts.tokens.list() if token.user == name]
+    return identity.account
 
 
 def _lasting(account: KnownUser) -> dict[str, str]:
     return _LASTING | (_FOR_LONG if account.password else {})
-
-
-def _new_password(new: str, again: str) -> str:
-    """Raises UsageError unless it can be one."""
-    if new != again:
-        raise UsageError("the new passwords differ")
-    return check_password(new)
-
-
-def _encoded(password: str) -> str:
-    from ..access.passwords import encoded
-
-    return encoded(password)
