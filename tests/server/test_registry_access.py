@@ -120,7 +120,10 @@ def test_the_catalog_shows_what_one_may_read(api: Any) -> None:
 
     whole = api("GET", "_catalog", **basic("root")).json["repositories"]
     assert whole == ["owner/app", "public/app", "secret/app", "shop/app"]
-    assert shown() == ["public/app"]
+    asked = api("GET", "_catalog")
+    assert asked.status == 401
+    assert asked.headers["WWW-Authenticate"].endswith('scope="registry:catalog:*"')
+    assert shown(**bearer(token_of(api, "scope=registry:catalog:*"))) == ["public/app"]
     assert api("GET", "_catalog", **basic("reader")).json["repositories"] == ["public/app", "shop/app"]
     for name, scope, found in (
         ("reader", "registry:catalog:*", ["public/app", "shop/app"]),

@@ -19,7 +19,7 @@ from ....words.rules import AccessRules
 from ..clients import client_of
 from .authentication import Authentication
 from .certificates import ClientCertificates, certificate_of, checksum_of
-from .identity import SERVICE, Identity, keep
+from .identity import CATALOG, SERVICE, Identity, keep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,9 +133,15 @@ class Authorization:
             raise _no(request, route.name, role, identity)
 
     def _admit_anywhere(self, request: Request, route: Route, identity: Identity) -> None:
-        """`/v2/` tells clients whether their credentials are right; the catalog decides what it shows."""
-        if route.endpoint is Endpoint.BASE and identity.account is None and identity.scopes is None:
-            raise challenged(request, "", Role.NONE, "")
+        """`/v2/` tells clients whether their credentials are right; the catalog decides what it shows.
+
+        Both ask for credentials first: oras and regctl send them to nobody who does not.
+        """
+        if identity.account is None and identity.scopes is None:
+            if route.endpoint is Endpoint.BASE:
+                raise challenged(request, "", Role.NONE, "")
+            if route.endpoint is Endpoint.CATALOG:
+                raise challenged(request, CATALOG, Role.ADMIN, "")
 
     async def prepare(self) -> None:
         """Have it known what holds for everybody."""
@@ -193,7 +199,8 @@ def challenged(request: Request, repository: str, role: Role, why: str) -> Regis
     """401 with where to get a token, and for what."""
     fields = {"realm": f"{base_of(request)}/token", "service": SERVICE}
     if repository:
-        fields["scope"] = f"repository:{repository}:{_WORDS[role]}"
+        kind = "" if repository == CATALOG else "repository:"
+        fields["scope"] = f"{kind}{repository}:{_WORDS[role]}"
     error = refusal(Code.UNAUTHORIZED, why)
     error.headers["WWW-Authenticate"] = Challenge("bearer", tuple(fields.items())).encode()
     return error
