@@ -383,6 +383,16 @@ def test_ps(nacre: Nacre, busybox_image: str) -> None:
     assert nacre("ps", "--filter", "nonsense=1", check=False).code != 0
 
 
+def test_an_id_that_cannot_be_written(nacre: Nacre, busybox_image: str) -> None:
+    """There is no container then."""
+    for path in ("no/id", "there"):
+        (nacre.folder / "there").touch()
+        done = nacre("create", "--cidfile", path, busybox_image, "true", check=False)
+        assert (done.code, done.out) == (125, "")
+        assert "container ID file" in done.err
+    assert nacre("ps", "-aq").out == ""
+
+
 def test_rmi_of_an_image_that_runs(nacre: Nacre, busybox_image: str) -> None:
     nacre("tag", busybox_image, "mine:1")
     nacre("tag", busybox_image, "mine:2")

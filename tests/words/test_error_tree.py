@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from nacre.words import errors
-from nacre.words.errors import DigestMismatch, DockerfileError, NacreError, RegistryError
+from nacre.words.errors import DigestMismatch, DockerfileError, NacreError, RegistryError, SandboxError
 
 TREE = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, NacreError)]
 
@@ -43,3 +43,11 @@ def test_data() -> None:
 def test_a_plain_error_survives_pickling() -> None:
     error = pickle.loads(pickle.dumps(errors.NotFound("gone", hint="look")))
     assert (type(error), error.message) == (errors.NotFound, "gone")
+
+
+def test_what_could_not_start_is_told_with_its_path() -> None:
+    missing = FileNotFoundError(2, "No such file or directory", "/dev/null")
+    assert (
+        SandboxError.of_start("x", missing).message == "cannot start x: /dev/null: No such file or directory"
+    )
+    assert SandboxError.of_start("x", OSError(11, "Try again")).message == "cannot start x: Try again"

@@ -61,10 +61,7 @@ def _begun(context: Context, args: Args, number: str) -> None:
 def asked(context: Context, args: Args) -> tuple[str, list[str], ContainerOptions]:
     """The image, the command and the options that stand on the line. Raises UsageError."""
     _check_unsupported(context, args)
-    if args.cidfile and os.path.lexists(args.cidfile):
-        raise UsageError(
-            f"container ID file found, make sure the other container isn't running: {args.cidfile}"
-        )
+    _check_cidfile(args.cidfile)
     image, *command = args.positionals
     return image, command, options_of(context, args)
 
@@ -152,6 +149,14 @@ def limits_of(context: Context, args: Args) -> Limits | None:
     from .limits import read_limits
 
     return read_limits(context, args)
+
+
+def _check_cidfile(path: str) -> None:
+    """Before there is a container whose id could not be written."""
+    if path and os.path.lexists(path):
+        raise UsageError(f"container ID file found, make sure the other container isn't running: {path}")
+    if path and not os.access(os.path.dirname(path) or ".", os.W_OK | os.X_OK):
+        raise UsageError(f"failed to create the container ID file: the directory of {path} cannot be written")
 
 
 def _cidfile(args: Args, number: str) -> None:

@@ -190,6 +190,12 @@ class SandboxError(NacreError):
 
     exit_code = 125
 
+    @classmethod
+    def of_start(cls, what: str, error: OSError) -> SandboxError:
+        """`what` cannot be started; the path that `error` has is named."""
+        named = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        return cls(f"cannot start {what}: {named}{error.strerror}")
+
 
 class CommandNotFound(SandboxError):
     """The program to run does not exist in the container."""

@@ -41,7 +41,7 @@ def opened(stdio: Stdio | None, devpts_options: str = "", *, relayed: bool, proc
 
 def cannot_start(error: OSError) -> SandboxError:
     """Something that a container needs of this system is not to be had."""
-    return SandboxError(f"cannot start a container: {error.strerror}")
+    return SandboxError.of_start("a container", error)
 
 
 def hide(config: Mapping[str, Any]) -> bool:

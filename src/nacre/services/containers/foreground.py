@@ -55,7 +55,7 @@ class Foreground:
                 forwarding.begin(child)
                 return self._wait(child)
         except OSError as error:
-            raise SandboxError(f"cannot start {what}: {error.strerror}") from None
+            raise SandboxError.of_start(what, error) from None
 
     def _wait(self, child: Child) -> int | None:
         try:

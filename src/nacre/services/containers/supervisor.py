@@ -62,7 +62,7 @@ def attend(service: type[Containers], store: Store, row: ContainerRow, stdio: St
             child.wait()
             (code,) = child.answer()
     except OSError as error:
-        raise SandboxError(f"cannot start the supervisor of the container: {error.strerror}") from None
+        raise SandboxError.of_start("the supervisor of the container", error) from None
     return int(code)
 
 
@@ -88,7 +88,7 @@ def begin(work: Work, what: str, keep: tuple[int, ...] = ()) -> None:
             child.answer()
             child.wait()
     except OSError as error:
-        raise SandboxError(f"cannot start {what}: {error.strerror}") from None
+        raise SandboxError.of_start(what, error) from None
 
 
 def _supervise(
