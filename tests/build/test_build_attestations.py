@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import tarfile
@@ -313,6 +314,62 @@ def test_the_store_keeps_them_with_the_name(project: Any, registry: Any) -> None
     assert raw(project, name)["config"]
     project.nacre("rmi", name, other)
     assert project.nacre("system", "check").code == 0
+
+
+def members(path: Path) -> dict[str, bytes]:
+    with tarfile.open(path) as tar:
+        return {item.name: tar.extractfile(item).read() for item in tar if item.isreg()}  # type: ignore[union-attr]
+
+
+def packed(path: Path, content: dict[str, bytes]) -> None:
+    with tarfile.open(path, "w") as tar:
+        for name, data in content.items():
+            item = tarfile.TarInfo(name)
+            item.size = len(data)
+            tar.addfile(item, io.BytesIO(data))
+
+
+def test_archives_have_them(project: Any, tmp_path: Path) -> None:
+    """As docker saves and loads them, the index with its digest; and a layout that all is copied to."""
+    nacre, saved, again = project.nacre, tmp_path / "saved.tar", tmp_path / "again.tar"
+    project.build("FROM scratch\nCOPY Dockerfile /\n", "--provenance=true", tag="app:1")
+    nacre("save", "-o", str(saved), "app:1")
+    nacre("copy", "--multi-arch", "all", "nacre:app:1", f"oci:{tmp_path / 'layout'}:1")
+    found = members(saved)
+    (entry,) = json.loads(found["index.json"])["manifests"]
+    assert entry["annotations"]["io.containerd.image.name"] == "docker.io/library/app:1"
+    image, attached = json.loads(found["blobs/sha256/" + entry["digest"].removeprefix("sha256:")])[
+        "manifests"
+    ]
+    assert attached["annotations"]["vnd.docker.reference.digest"] == image["digest"]
+    (row,) = json.loads(found["manifest.json"])
+    assert row["RepoTags"] == ["app:1"]
+    copied = {path.name for path in (tmp_path / "layout/blobs/sha256").iterdir()}
+    assert copied == {Path(name).name for name in found if name.startswith("blobs/")}
+    nacre("rmi", "app:1")
+    nacre("system", "prune", "-af")
+    nacre("load", "-i", str(saved))
+    nacre("save", "-o", str(again), "app:1")
+    assert again.read_bytes() == saved.read_bytes()
+    nacre("rmi", "app:1")
+    assert nacre("system", "check").code == 0
+
+    nacre("copy", "--multi-arch", "all", f"oci:{tmp_path / 'layout'}:1", "nacre:app:1")
+    nacre("save", "-o", str(again), "app:1")
+    assert again.read_bytes() == saved.read_bytes()
+
+    # an archive that lacks them is an image; one that has others than it says is refused
+    path = "blobs/sha256/" + attached["digest"].removeprefix("sha256:")
+    statement = json.loads(found[path])["layers"][0]["digest"].removeprefix("sha256:")
+    nacre("rmi", "app:1")
+    packed(again, {name: data for name, data in found.items() if not name.endswith(statement)})
+    nacre("load", "-i", str(again))
+    nacre("save", "-o", str(again), "app:1")
+    assert path not in members(again)
+    nacre("system", "prune", "-af")
+    wrong = found[f"blobs/sha256/{statement}"].replace(b"a", b"b")
+    packed(again, found | {f"blobs/sha256/{statement}": wrong})
+    assert statement in nacre("load", "-i", str(again), check=False).err
 
 
 def digests(entries: Any) -> set[str]:

@@ -38,6 +38,7 @@ from ..places.archivesink import ArchiveSink, Held
 from ..places.dockerarchive import config_of, json_of, listed, reference_of, tags_of, texts, verify
 from ..places.layout import OciLayout, entry_names, path_of
 from ..places.members import FolderMembers, Members, TarMembers, spool
+from .attached import find_attached, take_attached
 from .pull import choose
 
 TYPE_CHECKING = False
@@ -98,6 +99,7 @@ class _Parts:
         self.found: dict[Digest, Image] = {}
         self.images: dict[Digest, tuple[Descriptor, Manifest]] = {}
         self.names: dict[Digest, list[Reference]] = {}
+        self.indexes: dict[str, Descriptor] = {}
 
     def add(self, text: str) -> None:
         """Take in what `text` names."""
@@ -108,6 +110,18 @@ class _Parts:
                 self.images[image.digest] = self._complete(image)
             if reference is not None and reference not in names:
                 names.append(reference)
+                self._attach(image.digest, str(reference))
+
+    def _attach(self, image: Digest, name: str) -> None:
+        """What goes with a name; it speaks of the image as it is here."""
+        attached = find_attached(self.store, name, image)
+        if attached is None:
+            return
+        if self.images[image][0].digest != image:
+            self.progress.line("attestations are left out: they speak of the image as it was")
+            return
+        self.indexes[name] = index = attached[0]
+        self.blobs |= {each.digest: each for each in (index, *attached[1])}
 
     def _complete(self, image: Image) -> tuple[Descriptor, Manifest]:
         """The manifest to write: the stored one, or one that names the layers in the form they are here."""
@@ -158,6 +172,8 @@ class _Parts:
             assert isinstance(data, bytes)
             for name in [*map(str, self.names[key])] or [""]:
                 sink.put_manifest(name, data, manifest.media_type)
+        for name, index in self.indexes.items():
+            sink.attach(name, index)
 
 
 def _named(store: Store, text: str) -> list[tuple[Image, Reference | None]]:
@@ -207,7 +223,7 @@ def _load(store: Store, members: Members, platform: Platform | None, progress: P
         found = archive.read()
         for image, names in found:
             for name in names:
-                store.refs.set(str(name), image.descriptor)
+                store.refs.set(str(name), image.descriptor, archive.indexes.get(str(name)))
     return [Loaded(image, tuple(name.familiar for name in names)) for image, names in found]
 
 
@@ -241,6 +257,8 @@ class _Archive:
         self.store, self.members, self.platform = store, members, platform
         self.progress, self.layout = _Loading(progress), OciLayout(members, "", "archive")
         self._verified: set[tuple[str, Digest]] = set()
+        self.indexes: dict[str, Descriptor] = {}
+        """What says what is attached to an image, by the name that it has."""
 
     def read(self) -> list[tuple[Image, list[Reference]]]:
         """The images in whatever form they are here."""
@@ -280,10 +298,11 @@ class _Archive:
         """
         found: dict[Digest, tuple[Image, list[Reference]]] = {}
         for entry in self._usable(self.layout.entries()):
-            image = self._entry(entry)
+            image, index = self._entry(entry)
             _, names = found.setdefault(image.digest, (image, []))
             named = entry_names(entry) or tags.get(path_of(image.id), [])
             names += [name for name in named if name not in names]
+            self.indexes |= {str(name): index for name in named if index}
         if not found:
             raise InvalidArchive("the archive lists no images")
         return list(found.values())
@@ -299,10 +318,12 @@ class _Archive:
                 self.progress.line(f"Skipped an image that cannot be verified: {why}")
         return known
 
-    def _entry(self, entry: Descriptor) -> Image:
+    def _entry(self, entry: Descriptor) -> tuple[Image, Descriptor | None]:
+        """An image, and the index that says what is attached to it."""
         top, data = self.layout.listed(entry)
         name = Reference("archive", "image", "", entry.digest)
-        return self._taken(choose(self.layout, self.store, name, top, data, self.platform))
+        image = self._taken(choose(self.layout, self.store, name, top, data, self.platform))
+        return image, take_attached(self.layout, name, self.store, (top, data), image.digest)
 
     def _taken(self, document: Document) -> Image:
         return take(self.layout, self.store, document, self.progress, self.store.budget)[0]

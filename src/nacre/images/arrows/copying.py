@@ -36,7 +36,8 @@ from ..layers.streamed import StreamedBlob
 from ..model.schema import converted, converted_index, is_refusal, other_form, told
 from ..model.source import ConditionalSource, Referring, Remembering, SequentialSink, TagAwareSink
 from ..places.layout import OciLayout
-from ..places.local import StoreSink, one_platform
+from ..places.local import StoreSink, StoreSource, one_platform
+from .attached import is_of_one_image, take_attached
 from .pull import WantedImage, bring, choose
 
 TYPE_CHECKING = False
@@ -118,6 +119,8 @@ def copy(
     if isinstance(sink, StoreSink):
         return _into_store(source, reference, sink, choice, progress)
     descriptor, data = source.resolve(reference)
+    if choice.all and isinstance(source, StoreSource) and reference.digest is None:
+        descriptor, data = source.attested() or (descriptor, data)
     if not choice.all:
         descriptor, data = choose(source, None, reference, descriptor, data, choice.platform)
     copier = Copier(source, reference, sink, choice, progress)
@@ -155,7 +158,8 @@ def _into_store(
     source: Source, reference: Reference, sink: StoreSink, choice: Choice, progress: Progress
 ) -> Copied:
     """A pull: layers become trees while they come."""
-    if choice.all:
+    top = source.resolve(reference) if choice.all else None
+    if top and not is_of_one_image(parse_document(top[1], top[0].media_type)):
         raise one_platform()
     if choice.form:
         raise UsageError(
@@ -163,7 +167,10 @@ def _into_store(
         )
     assert sink.name is not None
     wanted = WantedImage(reference, sink.name, choice.platform)
-    done = bring(source, sink.store, wanted, progress, choice.budget)
+    with sink.store.leases.hold():
+        done = bring(source, sink.store, wanted, progress, choice.budget)
+        if top and (index := take_attached(source, reference, sink.store, top, done.image.digest)):
+            sink.store.refs.set(str(sink.name), done.image.descriptor, index)
     size, digest = done.image.descriptor.size, done.image.digest
     return Copied(digest, size, done.moved, 0, done.reused, int(done.changed), 0, done.changed)
 

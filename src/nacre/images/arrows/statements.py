@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from ...words.reference import Reference
     from ..model.source import Source
 
-_REFERS, _TYPE = "vnd.docker.reference.digest", "in-toto.io/predicate-type"
+REFERS, _TYPE = "vnd.docker.reference.digest", "in-toto.io/predicate-type"
 _STATEMENT = "application/vnd.in-toto+json"
-_MOST = 64 << 20
-_MOST_MANIFESTS = 100
+MOST = 64 << 20
+"""Bytes of a statement."""
+MOST_MANIFESTS = 100
 
 
 class RemoteAttestation(Value):
@@ -38,8 +39,8 @@ def attestations_of(
     """All of an index, in its order. Raises RegistryError, InvalidDocument, TooLarge."""
     entries = document.manifests if isinstance(document, Index) else ()
     platforms = {str(entry.digest): str(entry.platform) for entry in entries if entry.platform}
-    for entry in entries[:_MOST_MANIFESTS]:
-        of = dict(entry.annotations).get(_REFERS, "")
+    for entry in entries[:MOST_MANIFESTS]:
+        of = dict(entry.annotations).get(REFERS, "")
         if of in platforms and entry.media_type in DOCUMENT_TYPES:
             for kind, predicate in _predicates(source, reference, entry):
                 yield RemoteAttestation(platforms[of], kind, predicate)
@@ -55,8 +56,8 @@ def _predicates(source: Source, reference: Reference, entry: Descriptor) -> Iter
 
 
 def _predicate(source: Source, layer: Descriptor) -> Any:
-    if layer.size > _MOST:
-        raise TooLarge(f"attestation {layer.digest} has {layer.size} bytes, more than the {_MOST} allowed")
+    if layer.size > MOST:
+        raise TooLarge(f"attestation {layer.digest} has {layer.size} bytes, more than the {MOST} allowed")
     try:
         statement = json.loads(fetch_small(source, layer, "attestation"))
     except (ValueError, RecursionError):

@@ -44,6 +44,7 @@ class ArchiveSink:
         self._written: set[Digest] = set()
         self._images: dict[Digest, tuple[Descriptor, Manifest | Index]] = {}
         self._names: dict[Digest, list[str]] = {}
+        self._indexes: dict[str, Descriptor] = {}
         self._tar = TarWriter(write)
         for folder in (b"blobs", b"blobs/sha256"):
             self._tar.add(Entry(folder, "dir", 0o755))
@@ -89,6 +90,10 @@ class ArchiveSink:
             names = self._names.setdefault(descriptor.digest, [])
             names += [target] if target and not isinstance(target, Digest) else []
 
+    def attach(self, name: str, index: Descriptor) -> None:
+        """Let index.json name an index that was added: of the image of this name, and what is attached."""
+        self._indexes[name] = index
+
     def close(self) -> None:
         """Write what names the content, and the end. Not idempotent."""
         for path, document in self._documents():
@@ -109,7 +114,10 @@ class ArchiveSink:
             plain = Descriptor(
                 descriptor.media_type, digest, descriptor.size, artifact_type=document.artifact_type
             )
-            named = [plain.replace(annotations=self._notes(name)) for name in self._names[digest]]
+            named = [
+                self._indexes.get(name, plain).replace(annotations=self._notes(name))
+                for name in self._names[digest]
+            ]
             entries += named or [plain.replace(annotations=self._more)]
             if isinstance(document, Manifest):
                 rows.append(self._row(document, self._names[digest]))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ...words.digest import Digest
-from ...words.errors import DigestMismatch, NotFound, Unsupported
+from ...words.errors import DigestMismatch, InvalidName, NotFound, Unsupported
 from ...words.oci import DOCUMENT_TYPES, Descriptor, Manifest, parse_document
 from ...words.progress import NullProgress
+from ...words.reference import Reference
 from ..layers.compressed import CompressedForms, is_here
 from ..layers.receive import take
 from ..model.image import by_name, lookup
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from ...grammars.tar.entry import Reader
     from ...stores.store import Store
-    from ...words.reference import Reference
     from ..layers.compressed import Sources
     from ..model.source import Content
 
@@ -43,6 +43,14 @@ class StoreSource:
         if descriptor is None:
             raise NotFound(f"No such image: {self.name}")
         return descriptor, self.store.blobs.read(descriptor.digest)
+
+    def attested(self) -> tuple[Descriptor, bytes] | None:
+        """The index of the image and of what is attached to it, that goes with the name; None without."""
+        try:
+            index = self.store.refs.index(str(Reference.parse(self.name)))
+        except InvalidName:
+            return None
+        return (index, self.store.blobs.read(index.digest)) if index else None
 
     def origins(self, digest: Digest) -> list[str]:
         """Repositories that are known to have a blob, for mounts."""
