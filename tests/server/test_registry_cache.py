@@ -528,3 +528,10 @@ def test_it_ends_while_an_upstream_sends_nothing(cached: Any, fake: FakeRegistry
         assert asking.wait(60)
         pool.submit(api.end).result(30)
         go_on.set()
+
+
+def test_an_address_is_no_namespace(nacre: Any, tmp_path: Path) -> None:
+    words = "registry", "serve", "--addr", "127.0.0.1:0", "--upstream", "127.0.0.1:5", "--root", str(tmp_path)
+    done = nacre(*words, check=False)
+    assert done.code == 1
+    assert 'below [upstreams."127.0.0.1:5"]: prefix = "NAME"' in done.err

@@ -49,5 +49,18 @@ def test_refusals_carry_status_and_code() -> None:
     assert refusal(Code.BLOB_UPLOAD_INVALID, "x", status=409).status == 409
 
 
+SPECIFIED = {
+    "UNAUTHORIZED": "authentication required", "DENIED": "requested access to the resource is denied",
+    "TOOMANYREQUESTS": "too many requests", "NAME_UNKNOWN": "repository name not known to registry",
+    "BLOB_UNKNOWN": "blob unknown to registry", "BLOB_UPLOAD_UNKNOWN": "blob upload unknown to registry",
+    "MANIFEST_UNKNOWN": "manifest unknown", "UNSUPPORTED": "The operation is unsupported.",
+}  # fmt: skip
+"""By which docker knows an error that says no more than its code (distribution, registry/api/errcode)."""
+
+
+def test_docker_shows_every_message() -> None:
+    assert {name: text for name, text in SPECIFIED.items() if refusal(Code[name]).message == text} == {}
+
+
 def test_every_code_is_its_own() -> None:
     assert len({code.name for code in Code}) == len(Code.__members__) == 24

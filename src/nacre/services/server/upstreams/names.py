@@ -48,12 +48,11 @@ class UpstreamNames:
         self._by_registry = {upstream.rules.name: upstream for upstream in upstreams}
         self._bare = next((upstream for upstream in upstreams if upstream.rules.unprefixed), None)
         self._ours: dict[str, tuple[bool, float]] = {}
-        for prefix in self._by_prefix:
+        for prefix, upstream in self._by_prefix.items():
             if not is_name(prefix):
-                raise UsageError(
-                    f"{prefix!r} cannot be a namespace of a registry",
-                    hint="give the upstream a prefix of lower-case letters, digits and dots",
-                )
+                where = f'in the configuration, below [upstreams."{upstream.rules.name}"]'
+                hint = f'{where}: prefix = "NAME", of lower-case letters, digits and dots'
+                raise UsageError(f"{prefix!r} cannot be a namespace of a registry", hint=hint)
 
     async def place(self, request: Request, name: str) -> UpstreamRepository | None:
         """What `name` means in a request; None for a repository of our own. Raises RegistryError."""
