@@ -48,7 +48,7 @@ from .room import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
 _FLAGS = {
@@ -96,40 +96,45 @@ def plan(
     """
     process, system = config["process"], config.get("linux") or {}
     confined = confine(process, system, machine)
+    users, (own, wanted) = hold_users(system), _mounts(config.get("mounts") or ())
     operations = group(config, cgroup, confined.capabilities) + oom_score(process)
-    operations += [
-        JoinNetwork(n["path"], n.get("started", 0))
-        for n in system["namespaces"]
-        if n["type"] == "network" and n.get("path")
-    ]
-    ipc = [n for n in system["namespaces"] if n["type"] == "ipc" and n.get("path")]
-    if ipc:
-        from .ipc import JoinIpc
-
-        operations.append(JoinIpc(ipc[0]["path"], ipc[0].get("started", 0)))
-    own, wanted = _mounts(config.get("mounts") or ())
-    operations += _early(wanted)
-    users = hold_users(system)
-    operations += users
-    operations.append(Namespaces(new_kinds(system)))
+    operations += [*_joined(system["namespaces"]), *_early(wanted), *users, Namespaces(new_kinds(system))]
     operations.append(MountRoot(root, bool(confined.capabilities & CAP_SYS_ADMIN)))
-    operations += own
-    if system.get("devices"):
-        operations.append(Devices(tuple(_node(device) for device in system["devices"])))
-    if system.get("sysctl"):
-        from .tuning import Sysctls
-
-        operations.append(Sysctls(tuple(system["sysctl"].items())))
-    operations += _protection(system)
+    operations += [*own, *_settings(system), *_protection(system)]
     operations.append(Take(tuple(each for each in wanted if isinstance(each, BindMount))))
-    operations.append(LeaveHost())
-    operations += [*wanted, *_names(config, system)]
+    operations += [LeaveHost(), *wanted, *_names(config, system)]
     operations += [account(process["user"]), working_folder(process)]
     if (config.get("root") or {}).get("readonly"):
         operations.append(ReadOnlyRoot())
     operations += [NewSession(owned), *resource_limits(process), *apparmor(process)]
     operations += [*enter_users(users), confined]
     operations.append(execute(process, watched=shares_processes(config)))
+    return operations
+
+
+def _joined(namespaces: Sequence[Mapping[str, Any]]) -> list[Operation]:
+    """The networks and the IPC namespace of others that a container joins."""
+    given = [each for each in namespaces if each.get("path")]
+    operations: list[Operation] = [
+        JoinNetwork(each["path"], each.get("started", 0)) for each in given if each["type"] == "network"
+    ]
+    ipc = [each for each in given if each["type"] == "ipc"]
+    if ipc:
+        from .ipc import JoinIpc
+
+        operations.append(JoinIpc(ipc[0]["path"], ipc[0].get("started", 0)))
+    return operations
+
+
+def _settings(system: Mapping[str, Any]) -> list[Operation]:
+    """Device nodes and sysctls that the user wants."""
+    operations: list[Operation] = []
+    if system.get("devices"):
+        operations.append(Devices(tuple(_node(device) for device in system["devices"])))
+    if system.get("sysctl"):
+        from .tuning import Sysctls
+
+        operations.append(Sysctls(tuple(system["sysctl"].items())))
     return operations
 
 
