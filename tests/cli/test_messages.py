@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from tarkit import tar_of
 
+from nacre.stores.registry import RegistryStore
 from nacre.words.oci import Platform
 
 
@@ -27,6 +29,13 @@ def test_an_argument_does_not_command_the_terminal(nacre: Any, words: tuple[str,
     said = nacre(*words, check=False)
     assert "a\\nb\\x1b[2J\\u202e" in said.err
     assert said.err.count("\n") == 2
+
+
+def test_bytes_that_no_database_takes(nacre: Any, tmp_path: Path) -> None:
+    RegistryStore(str(tmp_path / "registry")).close()
+    words = "registry", "audit", "--root", str(tmp_path / "registry"), "--repository"
+    said = nacre(*words, os.fsdecode(b"\xff"), check=False)
+    assert (said.code, said.err) == (1, "nacre: '\\udcff' is not valid UTF-8\n")
 
 
 @pytest.mark.parametrize(

@@ -251,6 +251,8 @@ class _Outcome:
             return _drop_output()
         except OSError as error:
             return self._tell(_sentence(error), "", self.failure)
+        except UnicodeEncodeError as error:  # an argument with other bytes reached a database or a document
+            return self._tell(f"{error.object[:200]!r} is not valid UTF-8", "", self.failure)
         except Exception as error:
             if isinstance(error, ImportError) and "Too many open files" in str(error):
                 return self._tell("cannot load a Python module: too many open files", "", self.failure)
