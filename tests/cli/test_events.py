@@ -221,6 +221,8 @@ def test_for_programs(nacre: Nacre, busybox_image: str) -> None:
     words = ("events", "--since", "1h", "--until", "0s", "--filter", "event=create")
     assert nacre(*words, "--format", "{{json .}}").json == nacre(*words, "--format", "json").json
     assert nacre(*words, "--format", "{{.Status}} {{.Scope}}").out == "create local\n"
+    hint = nacre(*words, "--format", "{{.Nope}}", check=False).err
+    assert "hint: fields are Status, ID, From, Type, Action, Actor, Scope, Time, TimeNano\n" in hint
     with Engine(Config(str(nacre.root))) as engine:
         found = [
             event.action

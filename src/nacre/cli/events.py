@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .options import Args
 
 _KINDS = ("container", "image", "network", "volume")
-_OLD = frozenset(("status", "id", "from"))
+_OLD = ("status", "id", "from")
 _IN_GO = {
     "Status": "status", "ID": "id", "From": "from", "Scope": "scope", "Time": "time", "TimeNano": "timeNano",
 }  # fmt: skip
@@ -116,7 +116,7 @@ def _struct(event: StoreEvent) -> Struct:
 
     known = {**dict.fromkeys(_OLD, ""), **_document(event)}
     known["Actor"] = Struct(known["Actor"], "Actor")
-    return Struct(known, "Message", omitted=_OLD, aliases=_IN_GO)
+    return Struct(known, "Message", omitted=frozenset(_OLD), aliases=_IN_GO)
 
 
 COMMAND = Command(

@@ -289,7 +289,7 @@ class _State:
             try:
                 found = value.field(name)
             except KeyError:
-                known = f"fields are {', '.join(value)}"
+                known = f"fields are {', '.join(value.names)}"
                 raise self.error(f"can't evaluate field {name} in type {value.type}", known) from None
             if has_arguments:
                 raise self.error(f"{name} has arguments but cannot be invoked as function")

@@ -65,6 +65,12 @@ class Struct(dict[str, Any]):
         self.type, self.omitted = type, omitted
         self.aliases, self.methods = aliases or {}, methods or {}
 
+    @property
+    def names(self) -> list[str]:
+        """Of the fields, as templates have them."""
+        known = {field: name for name, field in self.aliases.items()}
+        return [known.get(field, field) for field in self]
+
     def field(self, name: str) -> Any:
         """The value of field `name`. Raises KeyError."""
         return self[self.aliases.get(name, name)]
