@@ -48,6 +48,7 @@ MACHINE = Machine(4, "0-3", "0")
         ),
         (Limits(cpu_quota=10), "CPU cfs quota can not be less than 1ms (i.e. 1000)"),
         (Limits(cpu_shares=-1), "invalid CPU shares (-1): value must be a positive integer"),
+        (Limits(cpu_shares=1), "invalid CPU shares (1): the kernel knows no fewer than 2"),
         (Limits(cpuset_cpus="7"), "Requested CPUs are not available - requested 7, available: 0-3"),
         (Limits(cpuset_cpus="a"), "Invalid value a for cpuset cpus: invalid format: a"),
         (Limits(cpuset_cpus="1-0"), "Invalid value 1-0 for cpuset cpus: invalid format: 1-0"),

@@ -125,6 +125,8 @@ def _check_processors(limits: Limits) -> None:
         raise InvalidLimit("Conflicting options: Nano CPUs and CPU Quota cannot both be set")
     if limits.cpu_shares < 0:
         raise InvalidLimit(f"invalid CPU shares ({limits.cpu_shares}): value must be a positive integer")
+    if limits.cpu_shares == 1:
+        raise InvalidLimit("invalid CPU shares (1): the kernel knows no fewer than 2")
     if limits.cpu_period and not _SHORTEST <= limits.cpu_period <= _LONGEST:
         raise InvalidLimit(
             "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"
