@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import struct
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,19 @@ def test_a_root_that_cannot_be_made(nacre: Any, root: str) -> None:
     assert said.err.startswith("nacre: cannot create the directory /")
     assert said.err.count("\n") == 1
     nacre.root = nacre.folder / "store"
+
+
+def test_a_wrong_value_in_the_database_is_no_bug(nacre: Any) -> None:
+    nacre("import", "-", "box:1", input=tar_of(f=b"x"))
+    with closing(sqlite3.connect(nacre.root / "nacre.db", isolation_level=None)) as database:
+        database.execute("UPDATE ref SET descriptor = '{'")
+    said = nacre("image", "inspect", "box:1", check=False)
+    assert "it is damaged: the row of ref docker.io/library/box:1 has a value that cannot be one" in said.err
+    assert "`nacre system check --repair`" in said.err
+    assert "the row of ref docker.io/library/box:1" in nacre("system", "check", check=False).out
+    nacre("system", "check", "--repair", check=False)
+    assert "box" in nacre("images").out
+    nacre("system", "check")
 
 
 @pytest.mark.parametrize("words", [("ps", "--last=a\nb\x1b[2J\u202e"), ("ps", "--a\nb\x1b[2J\u202e")])

@@ -15,7 +15,7 @@ from nacre.stores import Store
 from nacre.stores.blobs import BlobStore
 from nacre.stores.containers import ContainerRow
 from nacre.stores.layout import listed
-from nacre.stores.rebuild import Rebuilt, rebuild
+from nacre.stores.rebuild import Rebuilt, database_faults, rebuild, refuse_damaged
 from nacre.stores.sweep import sweep
 from nacre.words.digest import Digest
 from nacre.words.errors import DamagedStore, NacreError, NotFound, StoreError
@@ -230,6 +230,28 @@ def test_each_row_that_can_be_read_is_kept(full: str) -> None:
             assert found[table] == whole[table], (at, table)
         assert set(found["source"]) <= set(whole["source"])
         removed(full)
+
+
+WRONG = {
+    ("container", "config_json"): "[1]", ("container", "created"): "x", ("ref", "descriptor"): "{",
+    ("image", "descriptor"): '{"a":1}', ("layer", "diff_id"): "sha256:x", ("tree", "root"): "755 0",
+    ("blob", "size"): "many", ("active", "layers"): "none",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("table", "column"), WRONG)
+def test_a_value_that_cannot_be_one_is_found_and_made_again(full: str, table: str, column: str) -> None:
+    whole = rows(full)
+    with Store.open(full) as store:
+        assert database_faults(store) == []
+        store.db.change(f"UPDATE {table} SET {column} = ?", (WRONG[table, column],))
+        (fault,) = database_faults(store)
+        assert f"the row of {table} " in fault
+        with pytest.raises(DamagedStore, match="the row of"):
+            refuse_damaged(store)
+    assert "the row of" in rebuild(full).problem
+    found = rows(full)
+    assert {name: set(found[name]) for name in found} == {name: set(whole[name]) for name in whole}
 
 
 def test_the_log_alone_says_everything(full: str) -> None:

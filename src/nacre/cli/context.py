@@ -86,6 +86,11 @@ class Context:
             )  # fmt: skip
         return self._engine
 
+    def refuse_damaged(self) -> None:
+        """Raises DamagedStore if a wrong value in the database, and no bug, can be why a command failed."""
+        if self._engine is not None:
+            self._engine.system.refuse_damaged()
+
     def _network(self) -> NetworkSettings:
         from .config import network
 

@@ -203,9 +203,13 @@ def _command(command: Command, line: Args, args: Args) -> int:
     with Context(
         root=line.root, driver=line.storage_driver, layer_blobs=line.layer_blobs, debug=line.debug
     ) as context:
-        if command.store:
-            context.engine.enter()
-        return command.run(context, args) or 0
+        try:
+            if command.store:
+                context.engine.enter()
+            return command.run(context, args) or 0
+        except (AttributeError, LookupError, TypeError, ValueError):
+            context.refuse_damaged()
+            raise
 
 
 def _group(name: str, rest: Sequence[str]) -> int:

@@ -104,6 +104,15 @@ class System:
             engine.store, repair=repair, progress=progress, sources=lambda name: repository(engine, name)
         )
 
+    def refuse_damaged(self) -> None:
+        """Raises DamagedStore where the database of a store that is there has values that cannot be."""
+        from ..stores.layout import has_content
+        from ..stores.rebuild import refuse_damaged
+
+        self._engine.drop_store()
+        if has_content(self._engine.root):
+            self._engine.inside(refuse_damaged)
+
     def rebuild(self) -> Rebuilt:
         """Make the database again, as far as it is gone or damaged, of what is left of it and the content."""
         self._engine.drop_store()

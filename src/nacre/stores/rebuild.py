@@ -58,7 +58,7 @@ def rebuild(root: str, *, single: bool | None = None) -> Rebuilt:
     path = f"{root}/nacre.db"
     make_folders(root)
     with os_errors(f"rebuild {path}"), Lock(f"{path}.lock"):
-        if not (problem := fault(path) or _lost_names(root)):
+        if not (problem := fault(path) or _inner_fault(root)):
             return Rebuilt("")
         kept = _keep(path)
         trace("rebuild:kept")
@@ -76,10 +76,10 @@ def rebuild(root: str, *, single: bool | None = None) -> Rebuilt:
     return counts.replace(problem=problem, kept=os.path.basename(kept))
 
 
-def _lost_names(root: str) -> str:
+def _inner_fault(root: str) -> str:
     database = Database(f"{root}/nacre.db", create=False)
     try:
-        return lost_names(unknown(root, database))
+        return lost_names(unknown(root, database)) or salvage.fault(database.execute)
     finally:
         database.close()
 
@@ -87,14 +87,16 @@ def _lost_names(root: str) -> str:
 def refuse_damaged(store: Store) -> None:
     """Raises DamagedStore when the database must be rebuilt before anything is changed in the store."""
     store.db.check()
-    if problem := lost_names(unknown(store.root, store.db)):
+    problem = lost_names(unknown(store.root, store.db)) or salvage.fault(store.db.execute)
+    if problem:
         raise DamagedStore(f"the database of {store.root} is incomplete: {problem}")
 
 
 def database_faults(store: Store) -> list[str]:
     """What is wrong with the database of an open store, the first few phrases. Raises StoreError."""
-    behind = lost_names(unknown(store.root, store.db))
-    return [*store.db.faults(), *([behind] if behind else ())]
+    found = store.db.faults()
+    inner = (lost_names(unknown(store.root, store.db)), "" if found else salvage.fault(store.db.execute))
+    return [*found, *filter(None, inner)]
 
 
 def lost_names(lost: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
 """Rows out of a damaged database, as far as they can be read and are what they should be.
 
-Each value is checked, for a page of other bytes may still look like rows. Blobs and trees are left out,
-since the files say the same, and so are build steps and notes, which are only a cache.
+It also says whether all rows of one are. Each value is checked, for a page of other bytes may still look like
+rows. Blobs and trees do not come out, as the files say the same, nor steps and notes of builds, a cache.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .sqlite import sqlite3
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     Row = tuple[Any, ...]
@@ -34,9 +34,24 @@ def _descriptor(text: str) -> None:
     Descriptor.from_json(quickjson.loads(text))
 
 
+def _layer(text: str) -> None:
+    if text:
+        _descriptor(text)
+
+
+def _record(text: str) -> None:
+    if not isinstance(quickjson.loads(text), dict):
+        raise ValueError(text)
+
+
+def _root(text: str) -> list[int]:
+    """What a layer says of `/`: mode, uid, gid; or nothing."""
+    return [int(word, base) for word, base in zip(text.split(), (8, 10, 10), strict=bool(text))]
+
+
 _RIGHT: dict[str, Callable[[str], object]] = {
     "digest": Digest, "diff_id": Digest, "image": Digest, "layers": _digests, "descriptor": _descriptor,
-    "config_json": quickjson.loads,
+    "config_json": _record, "root": _root, "layer": _layer,
 }  # fmt: skip
 """What a column must hold in every table."""
 
@@ -51,20 +66,25 @@ _TABLES = {
     ),
     "active": ("key", "driver", "layers", "created"),
 }  # fmt: skip
-_NUMBERS = frozenset(
-    (
-        "size",
-        "added",
-        "updated",
-        "created",
-        "pid",
-        "pid_start",
-        "exit_code",
-        "started",
-        "finished",
-        "auto_remove",
-    )
-)
+_OTHERS = {
+    "blob": ("digest", "size", "synced", "written", "used"),
+    "tree": ("diff_id", "driver", "size", "root", "synced", "written", "used"),
+    "step": ("key", "parent", "layer", "inputs", "created", "used"),
+}
+"""What the files say as well, or a cache only."""
+_NUMBERS = frozenset({
+    "size", "added", "updated", "created", "pid", "pid_start", "exit_code", "started", "finished",
+    "auto_remove", "synced", "written", "used",
+})  # fmt: skip
+
+
+def fault(query: Callable[[str], Iterable[Row]]) -> str:
+    """The first row that is not what it should be, one phrase; "" for none. `query` gives rows of SQL."""
+    for table, columns in (_TABLES | _OTHERS).items():
+        for row in query(f"SELECT {', '.join(columns)} FROM {table}"):
+            if not _is_right(dict(zip(columns, row, strict=True))):
+                return f"it is damaged: the row of {table} {row[0]} has a value that cannot be one"
+    return ""
 
 
 def rows(path: str) -> Iterator[tuple[str, Row]]:
@@ -115,7 +135,7 @@ def _until_damaged(connection: sqlite3.Connection, sql: str) -> Iterator[Row]:
 def _is_right(row: dict[str, Any]) -> bool:
     try:
         return all(_holds(column, value) for column, value in row.items())
-    except (NacreError, ValueError, RecursionError):
+    except (NacreError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return False
 
 
