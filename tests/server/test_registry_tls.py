@@ -65,6 +65,13 @@ def until(condition: Callable[[], object]) -> None:
         threading.Event().wait(0.05)
 
 
+def replace(path: Path, data: bytes) -> None:
+    """At once: a file that is half written is one more that cannot be used, and told of."""
+    whole = path.with_suffix(".whole")
+    whole.write_bytes(data)
+    whole.replace(path)
+
+
 def test_a_certificate_is_renewed_while_requests_run(tmp_path: Path, files: tuple[Path, Path]) -> None:
     """Also when for a moment the certificate does not belong to the key; an upload under way goes on."""
     (cert, key), (newer, its_key), log = files, pair(tmp_path, "second"), []
@@ -76,11 +83,11 @@ def test_a_certificate_is_renewed_while_requests_run(tmp_path: Path, files: tupl
         upload.putrequest("POST", "/v2/a/blobs/uploads/?digest=sha256:" + "0" * 64)
         upload.putheader("Content-Length", "4")
         upload.endheaders(b"ab")
-        cert.write_bytes(newer.read_bytes())
+        replace(cert, newer.read_bytes())
         until(lambda: log)
         assert "they do not belong together; the certificate of before stays" in log[0]
         assert shown(serving.url) == before
-        key.write_bytes(its_key.read_bytes())
+        replace(key, its_key.read_bytes())
         until(lambda: shown(serving.url) == newer.read_text())
         upload.send(b"cd")
         assert upload.getresponse().status == 400  # the digest is not that of abcd
