@@ -32,8 +32,14 @@ def run(context: Context, args: Args) -> int:
     if newest is not None and newest >= 0:
         shown = shown[:newest]
     columns = [*_COLUMNS, ("SIZE", "Size")] if args.size else _COLUMNS
-    listing(context, args, [_row(context, row, args) for row in shown], columns)
+    old = context.engine.containers.outdated(shown) if shown and not _is_bare(args) else set()
+    listing(context, args, [_row(context, row, args, row.id in old) for row in shown], columns)
     return 0
+
+
+def _is_bare(args: Args) -> bool:
+    """Are ids all that is wanted?"""
+    return bool(args.quiet and not args.format)
 
 
 def _chosen(context: Context, args: Args) -> Chosen | None:
@@ -44,15 +50,16 @@ def _chosen(context: Context, args: Args) -> Chosen | None:
     return Chosen(context, args.filter)
 
 
-def _row(context: Context, row: ContainerRow, args: Args) -> dict[str, Any]:
-    """What is shown: a template may name more than the table has."""
+def _row(context: Context, row: ContainerRow, args: Args, is_old: bool) -> dict[str, Any]:
+    """What is shown: a template may name more than the table has. `is_old`: its image has lost its name."""
     identity = {"ID": row.id if args.no_trunc else row.id[:12]}
-    if args.quiet and not args.format:
+    if _is_bare(args):
         return identity
     from .columns import health_of, state_of
 
     state, health = state_of(context, row), health_of(context, row)
-    columns = identity | _columns(context, row, args, _more(state, health))
+    columns = {**identity, "Image": _image(row, args, is_old)}
+    columns |= _columns(context, row, args, _more(state, health))
     more = {"HealthStatus": health, "State": state}
     return _whole(context, row, args, columns | more) if args.format else columns
 
@@ -62,7 +69,6 @@ def _columns(context: Context, row: ContainerRow, args: Args, more: str) -> dict
     command = row.command if args.no_trunc else ellipsis(row.command, _WIDTH)
     return {
         "Command": _quoted(command),
-        "Image": _image(context, row, args),
         "Names": row.name,
         "Ports": _ports(context, row),
         "RunningFor": ago(row.created),
@@ -80,9 +86,9 @@ def _quoted(command: str) -> str:
     return quote(command)
 
 
-def _image(context: Context, row: ContainerRow, args: Args) -> str:
+def _image(row: ContainerRow, args: Args, is_old: bool) -> str:
     """As it was asked for; its id where that name means another image by now, or none."""
-    if context.engine.containers.is_current(row):
+    if not is_old:
         return row.image_ref
     number = str(loads(row.config_json).get("image_id") or row.image)
     return number if args.no_trunc else number.partition(":")[2][:12]

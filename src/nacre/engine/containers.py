@@ -350,11 +350,11 @@ class ContainerCollection(Lifecycle):
         except NacreError:
             return None
 
-    def is_current(self, row: ContainerRow) -> bool:
-        """Whether the reference by which a container's image was asked for still means that image."""
-        from ..services.containers.listing import still_means
+    def outdated(self, rows: Sequence[ContainerRow]) -> set[str]:
+        """Ids of those whose image was asked for by a reference that means another image by now, or none."""
+        from ..services.containers.listing import outdated
 
-        return self._engine.inside(lambda store: still_means(store, row))
+        return self._engine.inside(lambda store: outdated(store, rows))
 
     def diff(self, name: str) -> Changes:
         """What a container has added, changed and deleted in the files of its image."""

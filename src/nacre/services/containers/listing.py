@@ -16,11 +16,29 @@ from . import keeper
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ...stores.containers import ContainerRow
     from ...stores.store import Store
 
 
-def still_means(store: Store, row: ContainerRow) -> bool:
+def outdated(store: Store, rows: Iterable[ContainerRow]) -> set[str]:
+    """Ids of the containers whose image's reference means another image by now, or none.
+
+    Containers of the same reference and image are asked for once.
+    """
+    current: dict[tuple[str, str], bool] = {}
+    found = set()
+    for row in rows:
+        key = row.image, row.image_ref
+        if key not in current:
+            current[key] = _still_means(store, row)
+        if not current[key]:
+            found.add(row.id)
+    return found
+
+
+def _still_means(store: Store, row: ContainerRow) -> bool:
     """Whether the reference of a container's image means that image now; one by digest or id always does."""
     text = row.image_ref
     if "@" in text or text.startswith("host:"):
