@@ -46,6 +46,13 @@ def test_an_argument_does_not_command_the_terminal(nacre: Any, words: tuple[str,
     assert said.err.count("\n") == 2
 
 
+@pytest.mark.parametrize("words", [("rm",), ("rm", "-f"), ("rmi",), ("wait",), ("inspect",), ("start",)])
+def test_nor_does_one_of_several_names(nacre: Any, words: tuple[str, ...]) -> None:
+    said = nacre(*words, "a\x1b[2Jb", check=False)
+    assert "\x1b" not in said.err
+    assert "a\\x1b[2Jb" in said.err
+
+
 def test_bytes_that_no_database_takes(nacre: Any, tmp_path: Path) -> None:
     RegistryStore(str(tmp_path / "registry")).close()
     words = "registry", "audit", "--root", str(tmp_path / "registry"), "--repository"

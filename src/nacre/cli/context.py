@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..engine import Engine
     from ..engine.network import NetworkSettings
     from ..services.build import PackageIndexes
+    from ..words.errors import NacreError
     from ..words.oci import Platform
     from ..words.progress import Task
     from .terminal import Display
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
 PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 DRIVERS = ("auto", "overlay", "erofs", "plain")
 POLICIES = ("auto", "keep", "drop")
+
+
+def visible(text: str) -> str:
+    """Control characters as escapes: a name, or what a registry says, must not command the terminal."""
+    return "".join(
+        letter if letter.isprintable() or letter in "\n\t" else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 class Context:
@@ -173,6 +182,10 @@ class Context:
         else:
             self.stderr.write(line + "\n")
             self.stderr.flush()
+
+    def warn_of(self, error: NacreError) -> None:
+        """Name what went wrong, as a command that ends with it would, where the command goes on."""
+        self.warn(visible(f"nacre: {error.message}"))
 
     @property
     def output(self) -> IO[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..words.errors import NacreError, NotFound
+from .context import visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,9 +27,9 @@ def each(context: Context, texts: Sequence[str], action: Callable[[str], object]
         except MissingItem:
             continue
         except NacreError as error:
-            context.warn(f"nacre: {error.message}")
+            context.warn_of(error)
             if error.hint:
-                context.warn(f"hint: {error.hint}")
+                context.warn(visible(f"hint: {error.hint}"))
             code = 1
     return code
 
@@ -42,7 +43,7 @@ def inspect_each(context: Context, names: Sequence[str], form: str, document: Ca
         try:
             documents.append(document(name))
         except NotFound as error:
-            context.warn(f"nacre: {error.message}")
+            context.warn_of(error)
             code = 1
     if documents or form in ("", "json"):
         inspect(context, documents, form)

@@ -24,7 +24,7 @@ from _signal import (  # type: ignore[import-not-found]
 from .. import __version__
 from ..words.errors import NacreError, NotFound
 from .commands import ALIASES, COMMANDS, COMMON, Group, load
-from .context import DRIVERS, POLICIES, Context
+from .context import DRIVERS, POLICIES, Context, visible
 from .options import Args, Command, HelpWanted, choice, flag, parse, text
 
 TYPE_CHECKING = False
@@ -278,21 +278,13 @@ class _Outcome:
         if self.told:  # the output that could not be written is flushed once more
             return code
         self.told = True
-        lines = _visible(f"nacre: {message}\n" + (f"hint: {hint}\n" if hint else ""))
+        lines = visible(f"nacre: {message}\n" + (f"hint: {hint}\n" if hint else ""))
         for attempt in (sys.stdout.flush, lambda: sys.stderr.write(lines), sys.stderr.flush):
             try:
                 attempt()
             except OSError:
                 continue
         return code
-
-
-def _visible(text: str) -> str:
-    """Control characters as escapes: a name, or what a registry says, must not command the terminal."""
-    return "".join(
-        letter if letter.isprintable() or letter in "\n\t" else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
 
 
 def _sentence(error: OSError) -> str:

@@ -65,7 +65,7 @@ def _rm(context: Context, args: Args) -> int:
         try:
             context.engine.manifest_remove(name)
         except NotFound as error:
-            context.warn(f"nacre: {error.message}")
+            context.warn_of(error)
             code = 1
     return code
 

@@ -23,7 +23,7 @@ def run(context: Context, args: Args) -> int:
         except NotFound as error:
             if not args.force:
                 raise
-            context.warn(f"nacre: {error.message}")
+            context.warn_of(error)
             raise MissingItem from None
 
     return each(context, args.positionals, remove)

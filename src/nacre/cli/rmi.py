@@ -21,7 +21,7 @@ def run(context: Context, args: Args) -> int:
                 text, force=args.force, prune=not args.no_prune, tell=lambda gone: _tell(context, gone)
             )
         except (NotFound, Conflict, InvalidName) as error:
-            context.warn(f"nacre: {error.message}")
+            context.warn_of(error)
             # As docker: with --force an image that is not there is no failure.
             code = code if args.force and isinstance(error, NotFound) else error.exit_code
     return code

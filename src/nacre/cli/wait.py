@@ -18,7 +18,7 @@ def run(context: Context, args: Args) -> int:
         try:
             context.print(str(context.engine.containers.wait(text, args.condition)))
         except NacreError as error:
-            context.warn(f"nacre: {error.message}")
+            context.warn_of(error)
             failed = 1
         context.stdout.flush()
     return failed
