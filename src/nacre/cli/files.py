@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 
 from ..words.errors import StoreError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
     from .context import Context
@@ -36,30 +37,32 @@ def write_out(
 
 
 def _append(path: str, fill: Callable[[Write], object]) -> None:
-    try:
-        with _open(path, path) as file:
-            fill(file.write)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {(error.strerror or '').lower()}") from None
+    with _named(path), _open(path) as file:
+        fill(file.write)
 
 
 def _replace(path: str, fill: Callable[[Write], object], mode: int) -> None:
     temporary = f"{path}.{os.getpid()}.part"
     try:
-        with _open(temporary, path, mode) as file:
-            fill(file.write)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {(error.strerror or '').lower()}") from None
+        with _named(path):
+            with _open(temporary, mode) as file:
+                fill(file.write)
+            os.replace(temporary, path)
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
 
 
-def _open(path: str, shown: str, mode: int = 0o666) -> BinaryIO:
+def _open(path: str, mode: int = 0o666) -> BinaryIO:
+    return open(path, "wb", buffering=1 << 20, opener=lambda name, flags: os.open(name, flags, mode))
+
+
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    """An error names the file; a reader of a pipe that has gone is none."""
     try:
-        return open(path, "wb", buffering=1 << 20, opener=lambda name, flags: os.open(name, flags, mode))
+        yield
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        raise StoreError(f"cannot write {shown}: {(error.strerror or '').lower()}") from None
+        raise StoreError(f"cannot write {path}: {(error.strerror or '').lower()}") from None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .each import each
-from .options import Command, number, text
+from .options import Command
+from .stop import OPTIONS, limit_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,20 +14,10 @@ if TYPE_CHECKING:
 
 def run(context: Context, args: Args) -> int:
     """One that does not run is started."""
-    containers, given = context.engine.containers, args.timeout if args.time is None else args.time
-    limit = None if given is None else float(given)
+    containers, limit = context.engine.containers, limit_of(args)
     return each(
         context, args.positionals, lambda one: containers.restart(one, timeout=limit, signal=args.signal)
     )
 
 
-COMMAND = Command(
-    "CONTAINER [CONTAINER...]",
-    run,
-    options=(
-        text("-s, --signal", "Signal to send to the container"),
-        number("-t, --timeout", "Seconds to wait before killing the container (default 10)"),
-        number("--time", "As --timeout", hidden=True),
-    ),
-    store=False,
-)
+COMMAND = Command("CONTAINER [CONTAINER...]", run, options=OPTIONS, store=False)

@@ -11,21 +11,26 @@ if TYPE_CHECKING:
     from .options import Args
 
 
+OPTIONS = (
+    text("-s, --signal", "Signal to send to the container"),
+    number("-t, --timeout", "Seconds to wait before killing the container (default 10)"),
+    number("--time", "As --timeout", hidden=True),
+)
+"""Of commands that end containers gently."""
+
+
 def run(context: Context, args: Args) -> int:
     """Stop signal, then SIGKILL after the time is up."""
-    containers, given = context.engine.containers, args.timeout if args.time is None else args.time
-    limit = None if given is None else float(given)
+    containers, limit = context.engine.containers, limit_of(args)
     return each(
         context, args.positionals, lambda one: containers.stop(one, timeout=limit, signal=args.signal)
     )
 
 
-COMMAND = Command(
-    "CONTAINER [CONTAINER...]",
-    run,
-    options=(
-        text("-s, --signal", "Signal to send to the container"),
-        number("-t, --timeout", "Seconds to wait before killing the container (default 10)"),
-        number("--time", "As --timeout", hidden=True),
-    ),
-)
+def limit_of(args: Args) -> float | None:
+    """Seconds until SIGKILL; None for what the container says."""
+    given = args.timeout if args.time is None else args.time
+    return None if given is None else float(given)
+
+
+COMMAND = Command("CONTAINER [CONTAINER...]", run, options=OPTIONS)
