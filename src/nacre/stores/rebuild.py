@@ -58,7 +58,7 @@ def rebuild(root: str, *, single: bool | None = None) -> Rebuilt:
     path = f"{root}/nacre.db"
     make_folders(root)
     with os_errors(f"rebuild {path}"), Lock(f"{path}.lock"):
-        if not (problem := fault(path) or _inner_fault(root)):
+        if not (problem := fault(path) or _closed_fault(root)):
             return Rebuilt("")
         kept = _keep(path)
         trace("rebuild:kept")
@@ -76,19 +76,23 @@ def rebuild(root: str, *, single: bool | None = None) -> Rebuilt:
     return counts.replace(problem=problem, kept=os.path.basename(kept))
 
 
-def _inner_fault(root: str) -> str:
+def _closed_fault(root: str) -> str:
     database = Database(f"{root}/nacre.db", create=False)
     try:
-        return lost_names(unknown(root, database)) or salvage.fault(database.execute)
+        return _inner_fault(root, database)
     finally:
         database.close()
+
+
+def _inner_fault(root: str, database: Database) -> str:
+    """What is wrong with the rows of a file that SQLite finds whole, one phrase; "" for nothing."""
+    return lost_names(unknown(root, database)) or salvage.fault(database.execute)
 
 
 def refuse_damaged(store: Store) -> None:
     """Raises DamagedStore when the database must be rebuilt before anything is changed in the store."""
     store.db.check()
-    problem = lost_names(unknown(store.root, store.db)) or salvage.fault(store.db.execute)
-    if problem:
+    if problem := _inner_fault(store.root, store.db):
         raise DamagedStore(f"the database of {store.root} is incomplete: {problem}")
 
 
