@@ -9,10 +9,10 @@ without them.
 
 from __future__ import annotations
 
-from ...ground.work.pipe import CHUNK
-from ...words.errors import NotFound, TooLarge
+from ...words.errors import NotFound
 from ...words.oci import DOCUMENT_TYPES, Index, Manifest, parse_document
-from .statements import MOST, MOST_MANIFESTS, REFERS
+from ..layers.receive import fetch_once
+from .statements import MOST_MANIFESTS, REFERS, check_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,19 +66,9 @@ def _take(source: Source, reference: Reference, store: Store, entry: Descriptor)
     _, data = source.resolve(reference)
     manifest = parse_document(data, entry.media_type)
     for blob in (manifest.config, *manifest.layers) if isinstance(manifest, Manifest) else ():
-        if blob.size > MOST:
-            raise TooLarge(f"attestation {blob.digest} has {blob.size} bytes, more than the {MOST} allowed")
-        _bring(source, store, blob)
+        check_size(blob)
+        fetch_once(source, store, blob, "attestation")
     store.blobs.add(data, entry.digest)
-
-
-def _bring(source: Source, store: Store, blob: Descriptor) -> None:
-    with store.blobs.ingest(blob.digest, blob.size) as ingest:
-        if not ingest.exists:
-            with source.fetch(blob, ingest.offset) as content:
-                while data := content.read(CHUNK):
-                    ingest.write(data)
-        ingest.commit()
 
 
 def find_attached(store: Store, name: str, image: Digest) -> tuple[Descriptor, list[Descriptor]] | None:

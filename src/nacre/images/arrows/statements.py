@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 REFERS, _TYPE = "vnd.docker.reference.digest", "in-toto.io/predicate-type"
 _STATEMENT = "application/vnd.in-toto+json"
-MOST = 64 << 20
+_MOST = 64 << 20
 """Bytes of a statement."""
 MOST_MANIFESTS = 100
 
@@ -55,9 +55,14 @@ def _predicates(source: Source, reference: Reference, entry: Descriptor) -> Iter
             yield kind, _predicate(source, layer)
 
 
+def check_size(blob: Descriptor) -> None:
+    """Raises TooLarge for a blob that no statement is."""
+    if blob.size > _MOST:
+        raise TooLarge(f"attestation {blob.digest} has {blob.size} bytes, more than the {_MOST} allowed")
+
+
 def _predicate(source: Source, layer: Descriptor) -> Any:
-    if layer.size > MOST:
-        raise TooLarge(f"attestation {layer.digest} has {layer.size} bytes, more than the {MOST} allowed")
+    check_size(layer)
     try:
         statement = json.loads(fetch_small(source, layer, "attestation"))
     except (ValueError, RecursionError):

@@ -94,13 +94,13 @@ def _config(source: Source, store: Store, manifest: Manifest) -> tuple[int, Imag
     try:
         data = store.blobs.read(descriptor.digest)
     except (NotFound, ContentError):
-        moved, data = _once(source, store, descriptor, "image config")
+        moved, data = fetch_once(source, store, descriptor, "image config")
     config = ImageConfig.parse(data)
     store.blobs.add(data, descriptor.digest)
     return moved, config
 
 
-def _once(source: Source, store: Store, descriptor: Descriptor, what: str) -> tuple[int, bytes]:
+def fetch_once(source: Source, store: Store, descriptor: Descriptor, what: str) -> tuple[int, bytes]:
     """A small blob that others may want at the same time: one of them fetches it. Also the bytes fetched."""
     with store.blobs.ingest(descriptor.digest, descriptor.size) as ingest:
         if ingest.exists:
