@@ -8,7 +8,7 @@ from __future__ import annotations
 from ...ground.files import unlink, write_atomic
 from ...ground.network import external
 from ...words.quickjson import dumps
-from . import etc, networkprogram
+from . import networkprogram
 from .networking import Networking
 
 TYPE_CHECKING = False
@@ -75,16 +75,7 @@ class ExternalNetworking(Networking):
         servers = own or ([subnet.at(networkprogram.SERVER)] if subnet else self._servers_here())
         servers = servers or [networkprogram.FORWARDER]
         gateway = subnet.at(networkprogram.MACHINE) if subnet else next(iter(addresses), "127.0.0.1")
-        hosts = etc.HostsFile(
-            False,
-            tuple(record.get("ExtraHosts") or ()),
-            tuple(addresses),
-            gateway,
-            record.get("Domainname") or "",
-        )
-        options = tuple(record.get("DnsSearch") or ()), tuple(record.get("DnsOptions") or ())
-        hostname = self._record["config"].get("hostname", "")
-        etc.write(self._folder, hostname, hosts, etc.ResolvConf(tuple(servers), *options))
+        self._put_files(addresses, gateway, servers, record.get("DnsOptions") or ())
 
     def _addresses(self) -> tuple[str, str]:
         return self._started().addresses()

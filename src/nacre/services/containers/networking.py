@@ -321,7 +321,7 @@ class Networking:
         return self._all_servers() if self._own.way_out else []
 
     def _write_files(self) -> None:
-        asked, hostname = self._record["asked"], self._record["config"].get("hostname", "")
+        asked = self._record["asked"]
         servers: list[str] = asked.get("Dns") or []
         options: list[str] = asked.get("DnsOptions") or []
         if self._listening and self._is_named():
@@ -329,13 +329,15 @@ class Networking:
         elif not servers:
             servers = _reachable(self._all_servers())
         addresses = [a for each in self._own.attached for a in (each.address, each.address6) if a]
-        hosts = etc.HostsFile(
-            False,
-            tuple(asked.get("ExtraHosts") or ()),
-            tuple(addresses),
-            self._gateway(),
-            asked.get("Domainname") or "",
-        )
+        self._put_files(addresses, self._gateway(), servers, options)
+
+    def _put_files(
+        self, addresses: Iterable[str], gateway: str, servers: Iterable[str], options: Iterable[str]
+    ) -> None:
+        """`addresses` are those of the container, `gateway` is this machine as it reaches it."""
+        asked, hostname = self._record["asked"], self._record["config"].get("hostname", "")
+        added, domain = tuple(asked.get("ExtraHosts") or ()), asked.get("Domainname") or ""
+        hosts = etc.HostsFile(False, added, tuple(addresses), gateway, domain)
         search = tuple(asked.get("DnsSearch") or ())
         etc.write(self._folder, hostname, hosts, etc.ResolvConf(tuple(servers), search, tuple(options)))
 
