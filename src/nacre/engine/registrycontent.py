@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..words.digest import Digest
-from ..words.errors import InvalidName, NotFound, RegistryError, UsageError
+from ..words.errors import InvalidName, NotFound, RegistryError
 from .database import OpenedCatalog
 
 TYPE_CHECKING = False
@@ -46,14 +46,7 @@ class RegistryContent(OpenedCatalog):
 
         None leaves what is there, "" removes it. Raises NotFound, InvalidName, UsageError.
         """
-        from ..stores.browsing import MOST_README, MOST_SUMMARY
-
-        name = self._known(repository)
-        line = None if summary is None else " ".join(summary.split())
-        if len(line or "") > MOST_SUMMARY or len(readme or "") > MOST_README:
-            most = f"a description has at most {MOST_SUMMARY} characters, a README {MOST_README}"
-            raise UsageError(most)
-        self._browsing.describe(name, line, readme, self._actor)
+        self._browsing.describe(self._known(repository), summary, readme, self._actor)
 
     def _known(self, name: str) -> str:
         repository = repository_of(name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..words.errors import UsageError
 from .catalog.statements import FIND
 
 if TYPE_CHECKING:
@@ -182,16 +183,22 @@ class Browsing:
         return About(*rows[0]) if rows else About()
 
     def describe(self, name: str, summary: str | None, readme: str | None, author: str) -> bool:
-        """Write it, in place of what was there; None leaves that. False when there is no such repository."""
+        """Write it, in place of what was there; None leaves that. False when there is no such repository.
+
+        The summary becomes one line. Raises UsageError for what is too long.
+        """
+        line = None if summary is None else " ".join(summary.split())
+        if len(line or "") > MOST_SUMMARY or len(readme or "") > MOST_README:
+            raise UsageError(f"a summary has at most {MOST_SUMMARY} characters, a README {MOST_README}")
 
         def put(db: CatalogTransaction) -> bool:
             db.lock(f"repository {name}")  # or it may be deleted in between
             row = db.execute(FIND, (name,)).fetchone()
             if row is None:
                 return False
-            line, page = db.execute(_WRITTEN, (row[0],)).fetchone() or ("", "")
-            line, page = line if summary is None else summary, page if readme is None else readme
-            db.execute(_DESCRIBE, (row[0], line, page, db.now(), author))
+            before, page = db.execute(_WRITTEN, (row[0],)).fetchone() or ("", "")
+            now = before if line is None else line, page if readme is None else readme
+            db.execute(_DESCRIBE, (row[0], *now, db.now(), author))
             return True
 
         return self._catalog.change(put)

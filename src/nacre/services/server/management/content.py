@@ -72,7 +72,7 @@ class ContentCalls:
     async def describe(self, call: ManagementCall) -> object:
         """Write what the body has; the rest stays. Raises NotFound."""
         name, change = await self._known(call), call.body
-        summary = None if change.summary is UNSET else " ".join(change.summary.split())
+        summary = None if change.summary is UNSET else change.summary
         readme = None if change.readme is UNSET else change.readme
         await self._run(self._browsing.describe, name, summary, readme, call.user)
         return await self.repository(call)

@@ -11,7 +11,7 @@ from ....stores.accounts.model import Role
 from ....stores.browsing import MOST_COUNTED, MOST_README, MOST_SUMMARY, Browsing
 from ....stores.catalog import WriteConditions
 from ....words.digest import Digest
-from ....words.errors import NacreError, NotFound, UsageError
+from ....words.errors import NacreError, NotFound
 from ....words.oci import Manifest
 from ..access import author_of
 from .documents import CONFIG_TYPES
@@ -178,10 +178,8 @@ class RepositoryViews:
         """Take the form that `edit` shows. Raises UsageError."""
         visit.require(Role.WRITE)
         name = await named_by(self._state, visit)
-        summary = " ".join(visit.fields.get("summary", "").split())
-        readme = visit.fields.get("readme", "").replace("\r\n", "\n")
-        if len(summary) > MOST_SUMMARY or len(readme) > MOST_README:
-            raise UsageError(f"a summary has at most {MOST_SUMMARY} characters, a README {MOST_README}")
+        summary, readme = visit.fields.get("summary", ""), visit.fields.get("readme", "")
+        readme = readme.replace("\r\n", "\n")
         await self._work.run(self._browsing.describe, name, summary, readme, visit.user)
         return sent_to(link(repository=name))
 
