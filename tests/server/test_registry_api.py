@@ -22,7 +22,7 @@ from replicationkit import until
 from nacre.engine.accounts import RegistryAccounts
 from nacre.grammars.management.operations import BY_NAME, OPERATIONS, find
 from nacre.services.server import RunningServer
-from nacre.services.server.access.own import DAY, OwnTokens, encoded_password
+from nacre.services.server.access.own import DAY, OwnTokens, check_own_password
 from nacre.services.server.management.app import Management
 from nacre.services.server.outgoing import Outgoing
 from nacre.stores.accounts.administration import Administration
@@ -166,7 +166,7 @@ def test_who_has_no_password_here_gets_tokens_that_end(accounts: RegistryAccount
                 own.add("", role=Role.READ, namespace="*", seconds=seconds)
         assert own.add("", role=Role.READ, namespace="*", seconds=DAY)[1].startswith("nacre_")
     with pytest.raises(Conflict, match="no password here"):
-        encoded_password(account, PASSWORD)
+        check_own_password(account, PASSWORD)
 
 
 def test_a_right_holds_at_once_and_is_gone_at_once(ask: Ask, api: Any) -> None:

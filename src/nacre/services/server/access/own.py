@@ -30,13 +30,18 @@ def is_oneself(identity: Identity) -> bool:
     return account is not None and not account.robot and not stands_for
 
 
-def encoded_password(account: KnownUser, password: str) -> str:
-    """A new password as it is kept; takes 20 ms. Raises UsageError, Conflict."""
-    from .passwords import encoded
-
+def check_own_password(account: KnownUser, password: str) -> str:
+    """`password` itself, if it may take the place of the account's. Raises UsageError, Conflict."""
     if not account.password:
         raise Conflict("you have no password here")
-    return encoded(check_password(password))
+    return check_password(password)
+
+
+def encoded_password(password: str) -> str:
+    """A password as it is kept; takes 20 ms."""
+    from .passwords import encoded
+
+    return encoded(password)
 
 
 class OwnTokens:

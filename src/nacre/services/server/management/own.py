@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ....grammars.management import records as r
 from ....stores.accounts.model import Role
-from ..access.own import OwnTokens, encoded_password
+from ..access.own import OwnTokens, check_own_password, encoded_password
 from .call import paged
 from .people import AccountCalls, token_record
 
@@ -37,7 +37,8 @@ class OwnCalls(AccountCalls):
     async def set_password(self, call: ManagementCall) -> None:
         """Sessions of the page end; tokens stay. Raises Conflict for who has none here."""
         who = _account(call)
-        kept = await self.state.work.run(encoded_password, who, call.body.password)
+        new = check_own_password(who, call.body.password)
+        kept = await self.state.work.run(encoded_password, new)
         await self.ask(call, lambda accounts: accounts.users.change(who.name, password=kept))
 
     async def tokens(self, call: ManagementCall) -> object:

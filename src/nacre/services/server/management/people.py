@@ -10,6 +10,7 @@ from msgspec import UNSET
 from ....grammars.management import records as r
 from ....stores.accounts.model import Role, Trust
 from ....words.errors import NotFound
+from ..access.own import encoded_password
 from .call import paged
 
 if TYPE_CHECKING:
@@ -175,9 +176,7 @@ def _said(value: object) -> bool | None:
 
 def _encoded(password: object) -> str:
     """As it is kept, "" for none."""
-    from ..access.passwords import encoded
-
-    return encoded(password) if isinstance(password, str) else ""
+    return encoded_password(password) if isinstance(password, str) else ""
 
 
 def _user_of(accounts: Administration, name: str) -> r.UserRecord:

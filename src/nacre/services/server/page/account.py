@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ....stores.accounts.model import LEAST_PASSWORD, Role, check_password
+from ....stores.accounts.model import LEAST_PASSWORD, Role
 from ....words.errors import Conflict, NotFound, UsageError
-from ..access.own import DAY, OwnTokens, encoded_password, is_oneself
+from ..access.own import DAY, OwnTokens, check_own_password, encoded_password, is_oneself
 from ..clients import client_of
 from .location import link
 from .session import COOKIE
@@ -63,9 +63,7 @@ class AccountViews:
 
     async def _set_password(self, visit: Visit, account: KnownUser) -> Shown:
         fields, address = visit.fields, client_of(visit.request)
-        if not account.password:
-            raise Conflict("you have no password here")
-        new = check_password(fields.get("new", ""))
+        new = check_own_password(account, fields.get("new", ""))
         if new != fields.get("again", ""):
             raise UsageError("the new passwords differ")
         found = await self._authorization.authentication.check(
@@ -73,7 +71,7 @@ class AccountViews:
         )
         if found is None or found.token:
             raise UsageError("the current password is wrong")
-        kept = await self._state.work.run(encoded_password, account, new)
+        kept = await self._state.work.run(encoded_password, new)
         await self._state.administer(visit.user, lambda a: a.users.change(account.name, password=kept))
         return sent_to(link("account"), (COOKIE, self._sessions.begin(account._replace(password=kept))))
 
