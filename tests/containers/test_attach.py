@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from terminals import Terminal
-from test_commands import until
 from test_supervisor import parent, pid_of
+from waiting import until
 
 from nacre.engine import Config, Engine
 from nacre.ground.monitor.detach import DetachKeys

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_commands import until
+from waiting import until
 
 PROGRAM = """
 import os, signal, subprocess, sys

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from terminals import Terminal
+from waiting import until
 
 from nacre import Config, ContainerOptions, Engine
 from nacre.ground import userns
@@ -23,14 +24,6 @@ if TYPE_CHECKING:
     from conftest import Nacre
 
 HEX = re.compile(r"[0-9a-f]{64}\n")
-
-
-def until(condition: Callable[[], object], seconds: float = 30) -> None:
-    """Wait for a real condition."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 def left(nacre: Nacre) -> list[str]:

@@ -8,12 +8,12 @@ import os
 import signal
 import sys
 import tarfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from waiting import until
 
 from nacre.ground import userns
 
@@ -103,13 +103,6 @@ def running(mark: str) -> list[int]:
         except OSError:
             continue
     return found
-
-
-def until(condition: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 def load(pod: Nacre | Confined, tar: bytes, name: str = "busybox:test") -> str:

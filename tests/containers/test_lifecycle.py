@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from test_commands import until
 from test_supervisor import parent, pid_of
+from waiting import until
 
 from nacre.engine import Config, Engine
 from nacre.words.errors import Conflict, InvalidName, UsageError

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from machine import needs_root
-from test_commands import left, until
+from test_commands import left
+from waiting import until
 
 if TYPE_CHECKING:
     from conftest import Nacre

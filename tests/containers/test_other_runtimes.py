@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from test_commands import left, until
+from test_commands import left
 from test_confined import running
 from test_supervisor import code_of, dirty, ended, from_a_copy, parent, pid_of
+from waiting import until
 
 from nacre.ground import userns
 from nacre.ground.limits.hierarchies import folders

@@ -10,8 +10,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from test_commands import left, states, until
+from test_commands import left, states
 from test_supervisor import code_of, ended, parent, pid_of, small
+from waiting import until
 
 from nacre.services.containers.supervision import ends_restarts
 

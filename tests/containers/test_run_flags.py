@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from waiting import until
 
 from nacre.ground import userns
 
@@ -215,13 +215,6 @@ def marked(marker: str) -> list[int]:
         if words[:2] == [b"sleep", marker.encode()]:
             found.append(int(name))
     return found
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 def test_processes_of_the_host(nacre: Nacre, busybox_image: str) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from test_commands import left, states, until
+from test_commands import left, states
+from waiting import until
 
 if TYPE_CHECKING:
     from conftest import Nacre

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from test_commands import until
+from waiting import until
 
 from nacre.ground import linux
 

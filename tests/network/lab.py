@@ -11,11 +11,12 @@ from __future__ import annotations
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from waiting import until
 
 from nacre.ground.network import links, namespaces
 from nacre.ground.network.netlink import NETFILTER, ROUTE, Netlink
@@ -28,14 +29,6 @@ _SHORT = 0.5
 _SMALL = "nacre.ground.monitor.shim"
 _FAMILIES = {True: socket.AF_INET6, False: socket.AF_INET}
 _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
-
-
-def until(condition: Callable[[], object], seconds: float = 30) -> None:
-    """Wait for a real condition."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 class Lab:

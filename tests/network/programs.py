@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab import Lab, listens, until
+from lab import Lab, listens
+from waiting import until
 
 IMAGE = "programs:1"
 PATH = "/usr/local/bin:/usr/bin:/usr/sbin"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lab import until
+from waiting import until
 from world import World
 
 IMAGE = "busybox:test"

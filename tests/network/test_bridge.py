@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab import MACHINE, MACHINE6, OUTSIDE, Lab, ask, make, pour, reaches, server, until
+from lab import MACHINE, MACHINE6, OUTSIDE, Lab, ask, make, pour, reaches, server
+from waiting import until
 
 from nacre.ground.network import namespaces
 from nacre.ground.network import nftables as nft

@@ -8,7 +8,8 @@ import subprocess
 from typing import Any
 
 import pytest
-from lab import MACHINE, OUTSIDE, Lab, ask, until
+from lab import MACHINE, OUTSIDE, Lab, ask
+from waiting import until
 
 IMAGE = "busybox:test"
 LINKS = ("ls", "/sys/class/net")

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab import MACHINE, OUTSIDE, Lab, ask, reaches, server, until
+from lab import MACHINE, OUTSIDE, Lab, ask, reaches, server
+from waiting import until
 
 from nacre.ground.network import external, links, namespaces
 from nacre.ground.network.netlink import ROUTE, Netlink

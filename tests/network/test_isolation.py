@@ -9,7 +9,8 @@ import struct
 from typing import Any
 
 import pytest
-from lab import MACHINE, OUTSIDE, Lab, ask, make, reaches, server, until
+from lab import MACHINE, OUTSIDE, Lab, ask, make, reaches, server
+from waiting import until
 
 from nacre.ground.network import links, namespaces
 from nacre.ground.network.netlink import ROUTE, Netlink

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from lab import until
+from waiting import until
 
 from nacre.ground.fork import ChildReport, fork
 from nacre.ground.network import links, namespaces, rules

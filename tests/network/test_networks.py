@@ -7,7 +7,8 @@ import socket
 from typing import Any
 
 import pytest
-from lab import MACHINE, OUTSIDE, OUTSIDE6, Lab, ask, reaches, server, until
+from lab import MACHINE, OUTSIDE, OUTSIDE6, Lab, ask, reaches, server
+from waiting import until
 
 IMAGE = "busybox:test"
 _FAMILIES = {1: socket.AF_INET, 28: socket.AF_INET6}

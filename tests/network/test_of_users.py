@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab import until
+from waiting import until
 
 SHARED = "WARNING: the container shares the network of this machine: "
 

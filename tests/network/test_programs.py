@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab import MACHINE, MACHINE6, OUTSIDE, Lab, listens, make, pour, server, until
+from lab import MACHINE, MACHINE6, OUTSIDE, Lab, listens, make, pour, server
 from programs import (
     FETCH_C,
     FETCH_GO,
@@ -32,6 +32,7 @@ from programs import (
     Programs,
     needs_tools,
 )
+from waiting import until
 
 from nacre.grammars import dns
 from nacre.ground.network import links, namespaces

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab import Lab, until
+from lab import Lab
+from waiting import until
 
 from nacre.ground import linux
 from nacre.ground.network import namespaces, serving

@@ -6,7 +6,8 @@ import os
 import signal
 
 import pytest
-from lab import MACHINE, OUTSIDE, Lab, ask, until
+from lab import MACHINE, OUTSIDE, Lab, ask
+from waiting import until
 
 IMAGE = "busybox:test"
 

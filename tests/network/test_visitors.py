@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from lab import until
+from waiting import until
 
 from nacre.grammars import packets
 from nacre.ground.network.claims import Claim

@@ -10,14 +10,12 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from machine import needs_root
-
-PATIENCE = 30.0
+from waiting import until
 
 
 def hook(path: Path, word: str) -> dict[str, Any]:
@@ -140,13 +138,6 @@ def test_exec(runtime: Any, tmp_path: Path) -> None:
         255,
         'exec: "nothere": executable file not found in $PATH\n',
     )
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def received(listener: socket.socket) -> int:

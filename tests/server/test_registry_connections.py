@@ -16,14 +16,6 @@ DEADLINE = 30
 FEW = ConnectionLimits(most=100, each=3, rate=1000)
 
 
-def until(condition):
-    """Poll a real condition."""
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end, "it never happened"
-        time.sleep(0.005)
-
-
 def is_open(client):
     client.setblocking(False)
     try:

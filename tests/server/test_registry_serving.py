@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from nacre.services.server import RunningServer
 from nacre.services.server.listen import bind
@@ -22,14 +23,6 @@ from nacre.words.errors import Conflict, StoreError, UsageError
 from nacre.words.rules import GarbageRules
 
 DEADLINE = 30
-
-
-def until(condition):
-    """Poll a real condition."""
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end, "it never happened"
-        time.sleep(0.005)
 
 
 @pytest.fixture
