@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -81,7 +82,8 @@ def test_an_invitation_ends(folder: str, accounts: RegistryAccounts) -> None:
 
 
 def test_serve_prints_it_once(folder: str, accounts: RegistryAccounts) -> None:
-    """Only where accounts are wanted and there are none."""
+    """Only where accounts are wanted and there are none; only that start waits for SQLAlchemy."""
+    names = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}
     for options, links in (((), 0), (("--accounts",), 1), (("--accounts",), 0)):
         command = [
             sys.executable,
@@ -95,7 +97,7 @@ def test_serve_prints_it_once(folder: str, accounts: RegistryAccounts) -> None:
             folder,
         ]
         with subprocess.Popen(
-            [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=names
         ) as serving:
             assert serving.stdout
             assert serving.stderr
@@ -105,5 +107,6 @@ def test_serve_prints_it_once(folder: str, accounts: RegistryAccounts) -> None:
         assert serving.returncode == 0, err
         found = re.findall(r"http://127\.0\.0\.1:\d+/-/setup\?token=\S{40,}", out.decode())
         assert len(found) == links
+        assert (b"sqlalchemy" in err) == bool(links)
         if links:
             accounts.add_user("alice", SECRET, admin=True)

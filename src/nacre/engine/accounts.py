@@ -25,7 +25,7 @@ class RegistryAccounts(OpenedDatabase["Administration"]):
 
     def __init__(self, folder: str, actor: str, database: str = "") -> None:
         super().__init__(lambda: _administration(folder, actor, database))
-        self._folder = folder
+        self._folder, self._database = folder, database
 
     @property
     def _accounts(self) -> Administration:
@@ -37,7 +37,20 @@ class RegistryAccounts(OpenedDatabase["Administration"]):
 
     def invite(self, lifetime: str = "24h") -> str:
         """A secret by which the first administrator is made on the page, once; "" when there are users."""
+        if self._has_users():  # asked by plain statements: each start of a closed registry does
+            return ""
         return self._accounts.invitations.issue(seconds(lifetime))
+
+    def _has_users(self) -> bool:
+        from contextlib import closing
+
+        from ..stores.catalog.opening import is_registry
+        from ..stores.registry import accounts_of
+
+        if not self._database and not is_registry(self._folder):
+            return False
+        with closing(accounts_of(self._folder, self._database)) as found:
+            return found.is_closed
 
     def remove_user(self, name: str) -> None:
         """With its tokens and rights; what it has pushed stays. Raises NotFound, Conflict."""

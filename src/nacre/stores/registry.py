@@ -213,10 +213,13 @@ def catalog_of(root: str) -> Catalog:
     return Catalog(database, BucketContents() if is_away(database) else FolderContents(_keep))
 
 
-def accounts_of(root: str) -> Accounts:
-    """Those of a registry, to be read. Close it. Raises Conflict where there is no registry, StoreError."""
-    _check_registry(root)
-    place = place_of(root)
+def accounts_of(root: str, url: str = "") -> Accounts:
+    """Those of a registry, to be read; `url` as in `database_of`. Close it. Raises Conflict where there is no
+    registry, StoreError, and of a server UsageError, Unsupported, Unavailable.
+    """
+    if not url:
+        _check_registry(root)
+    place = place_of(root, url)
     if not is_url(place):
         return Accounts(SqliteSource(place))
     return Accounts(RemoteSource(open_database(place), place, owned=True))
