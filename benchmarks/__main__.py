@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import sys
@@ -52,12 +53,13 @@ def main() -> int:
             if not args.json:
                 print("\n" + text, flush=True)
         versions = {peer.name: peer.version() for peer in bench.ready}
+    document = report(results, versions)
     if args.report:
-        about = {"machine": machine(), "versions": versions}
+        parts = [*map(_read, args.parts), document]
         questions = {name: scenario.question for name, scenario in SCENARIOS.items()}
-        Path(args.report).write_text(page(results, questions, about), encoding="utf-8")
+        Path(args.report).write_text(page(parts, questions), encoding="utf-8")
     if args.json:
-        print(report(results, versions))
+        print(json.dumps(document, indent=2))
     else:
         print("\n" + "\n".join([*versions.values(), " ".join(f"{k}={v}" for k, v in machine().items())]))
     return 0
@@ -81,6 +83,12 @@ def _nothing() -> None:
     pass
 
 
+def _read(name: str) -> dict[str, Any]:
+    """What an earlier run has printed with `--json`."""
+    document: dict[str, Any] = json.loads(Path(name).read_text(encoding="utf-8"))
+    return document
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(SCENARIOS)}; default all")
@@ -94,6 +102,10 @@ def _arguments() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
     parser.add_argument("--report", default="", metavar="FILE", help="write an HTML page with charts as well")
+    parser.add_argument(
+        "--with", dest="parts", action="append", default=[], metavar="FILE",
+        help="show on the page what an earlier run printed with --json too; may be given several times",
+    )  # fmt: skip
     args = parser.parse_args()
     unknown = [name for name in args.names if name not in SCENARIOS]
     if unknown:

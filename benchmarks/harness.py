@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
@@ -277,6 +276,7 @@ def timed(lines: Sequence[Row], skipped: Mapping[str, str]) -> dict[str, Any]:
 def machine() -> dict[str, Any]:
     """Where it was measured: figures of two machines do not compare, ratios roughly do."""
     return {
+        "day": time.strftime("%Y-%m-%d", time.gmtime()),
         "kernel": platform.release(),
         "cpus": len(os.sched_getaffinity(0)),
         "load": round(os.getloadavg()[0], 2),
@@ -286,7 +286,6 @@ def machine() -> dict[str, Any]:
     }
 
 
-def report(results: Mapping[str, Any], versions: Mapping[str, str]) -> str:
+def report(results: Mapping[str, Any], versions: Mapping[str, str]) -> dict[str, Any]:
     """Everything as one JSON document; `results` is made of `timed` and of bytes by case."""
-    document = {"machine": machine(), "versions": dict(versions), "scenarios": dict(results)}
-    return json.dumps(document, indent=2)
+    return {"machine": machine(), "versions": dict(versions), "scenarios": dict(results)}

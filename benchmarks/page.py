@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from math import floor, log10
-from typing import Any
+from typing import Any, NamedTuple
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
@@ -18,7 +18,8 @@ svg { width: 100%; height: auto; } text { font: 12px system-ui, sans-serif; fill
   .bar { fill: #4a6785; } .ours { fill: #6fa8e8; } .spread { stroke: #ddd; }
   .grid { stroke: #444; } .note { color: #999; } }
 """
-_NAMES, _WIDTH, _FIGURES, _LINE = 290, 420, 230, 24
+_NAMES, _WIDTH, _FIGURES, _LINE = 300, 330, 330, 24
+_KEY = "Bars are medians, lines go from the fastest run to the slowest, ratios are to the first bar."
 _LEFT, _HEIGHT, _LABEL = 80, 320, 15
 _HUES = (210, 20, 120, 280, 50, 330, 170, 0)
 
@@ -27,63 +28,88 @@ Points = list[tuple[int, float, float, float]]
 Place = Callable[[float, float], tuple[float, float]]
 
 
-def page(results: Mapping[str, Any], questions: Mapping[str, str], about: Mapping[str, Any]) -> str:
-    """`results` by scenario as in the JSON document, `questions` their headings, `about` the rest of it."""
-    parts = [f"<h1>Benchmarks</h1><p class=note>{escape(_facts(about))}</p>"]
-    parts += [_section(questions[name], found) for name, found in results.items()]
-    body = "\n".join(parts)
+class Bar(NamedTuple):
+    """One case; its lengths share a unit with the bars beside it, which `said` names."""
+
+    name: str
+    median: float
+    lowest: float
+    highest: float
+    said: str
+
+
+def page(parts: Sequence[Mapping[str, Any]], questions: Mapping[str, str]) -> str:
+    """`parts` are JSON documents of runs: of a scenario the last counts. `questions` are headings."""
+    scenarios = {name: (part, found) for part in parts for name, found in part["scenarios"].items()}
+    sections = [_section(questions[name], *scenarios[name]) for name in questions if name in scenarios]
+    versions = " · ".join(dict.fromkeys(word for part in parts for word in part["versions"].values()))
+    note = f"{versions}. {_KEY}"
+    body = "\n".join((f"<h1>Benchmarks</h1><p class=note>{escape(note)}</p>", *sections))
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Benchmarks</title>'
         f"<style>{_STYLE}</style>\n<body>\n{body}\n</body></html>\n"
     )
 
 
-def _facts(about: Mapping[str, Any]) -> str:
-    machine = ", ".join(f"{name} {value}" for name, value in about["machine"].items())
-    versions = " · ".join(about["versions"].values())
-    return f"{versions} · {machine}. Bars are medians; lines go from the fastest run to the slowest."
+def _section(question: str, part: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    where = ", ".join(f"{name} {value}" for name, value in part["machine"].items())
+    return f"<h2>{escape(question)}</h2>{_drawn(found)}<p class=note>{escape(where)}</p>"
 
 
-def _section(question: str, found: Mapping[str, Any]) -> str:
-    heading = f"<h2>{escape(question)}</h2>"
+def _drawn(found: Mapping[str, Any]) -> str:
     if "rows" not in found:  # bytes, or why there are none
-        known = {name: value for name, value in found.items() if isinstance(value, int)}
-        skipped = {name: value for name, value in found.items() if not isinstance(value, int)}
-        base = next(iter(known.values()), 0) or 1
-        bars = [(name, value / 1e6, value / 1e6, value / 1e6, value / base) for name, value in known.items()]
-        return heading + _chart(bars, "MB") + _skipped(skipped)
+        return _weights(found)
     rows = found["rows"]
     if curves := _curves(rows):
-        return heading + _growth(curves) + _skipped(found["skipped"])
-    bars = [(row["case"], row["median"], row["lowest"], row["highest"], row["ratio"]) for row in rows]
-    return heading + _chart(bars, "ms") + _skipped(found["skipped"])
+        return _growth(curves) + _skipped(found["skipped"])
+    return _chart([_timed(row) for row in rows]) + _skipped(found["skipped"])
+
+
+def _weights(found: Mapping[str, Any]) -> str:
+    known = {name: value / 1e6 for name, value in found.items() if isinstance(value, int)}
+    skipped = {name: value for name, value in found.items() if not isinstance(value, int)}
+    base = next(iter(known.values()), 0) or 1
+    bars = [
+        Bar(name, size, size, size, f"{size:,.1f} MB{_times(size / base)}") for name, size in known.items()
+    ]
+    return _chart(bars) + _skipped(skipped)
+
+
+def _timed(row: Mapping[str, Any]) -> Bar:
+    """By the answer where a row counts answers, else by the run."""
+    share, unit = (1e3 / row["count"], "µs each") if row["count"] else (1.0, "ms")
+    median, lowest, highest, cpu = (row[name] * share for name in ("median", "lowest", "highest", "cpu"))
+    spent = f", CPU {cpu:,.1f}{_times(row['cpu_ratio'])}" if cpu else ""
+    return Bar(row["case"], median, lowest, highest, f"{median:,.1f} {unit}{_times(row['ratio'])}{spent}")
+
+
+def _times(ratio: float) -> str:
+    return f" ({ratio:.2f} times)"
 
 
 def _skipped(reasons: Mapping[str, object]) -> str:
     return "".join(f"<p class=note>{escape(f'{name}: {reason}')}</p>" for name, reason in reasons.items())
 
 
-def _chart(bars: list[tuple[str, float, float, float, float]], unit: str) -> str:
+def _chart(bars: Sequence[Bar]) -> str:
     if not bars:
         return ""
-    most = max(highest for *_, highest, _ in bars) or 1.0
-    height = _LINE * len(bars)
-    lines = "".join(_bar(number, bar, most, unit) for number, bar in enumerate(bars))
-    return f'<svg viewBox="0 0 {_NAMES + _WIDTH + _FIGURES} {height}" role="img">{lines}</svg>'
+    most = max(bar.highest for bar in bars) or 1.0
+    lines = "".join(_drawn_bar(number, bar, most) for number, bar in enumerate(bars))
+    return f'<svg viewBox="0 0 {_NAMES + _WIDTH + _FIGURES} {_LINE * len(bars)}" role="img">{lines}</svg>'
 
 
-def _bar(number: int, bar: tuple[str, float, float, float, float], most: float, unit: str) -> str:
-    name, median, lowest, highest, ratio = bar
+def _drawn_bar(number: int, bar: Bar, most: float) -> str:
     top, middle = number * _LINE + 4, number * _LINE + _LINE // 2
-    x = {value: _NAMES + _WIDTH * value / most for value in (median, lowest, highest)}
+    median, lowest, highest = (_WIDTH * value / most for value in (bar.median, bar.lowest, bar.highest))
     kind = "bar ours" if number == 0 else "bar"
-    said = f"{median:,.1f} {unit} · {ratio:.2f} times"
+    ends = f'x1="{_NAMES + lowest:.1f}" x2="{_NAMES + highest:.1f}" y1="{middle}" y2="{middle}"'
     return "".join(
         (
-            f'<text x="{_NAMES - 8}" y="{middle + 4}" text-anchor="end">{escape(name)}</text>',
-            f'<rect class="{kind}" x="{_NAMES}" y="{top}" width="{x[median] - _NAMES:.1f}" height="16"/>',
-            f'<line class="spread" x1="{x[lowest]:.1f}" x2="{x[highest]:.1f}" y1="{middle}" y2="{middle}"/>',
-            f'<text x="{x[highest] + 8:.1f}" y="{middle + 4}">{said}</text>',
+            f'<text x="{_NAMES - 8}" y="{middle + 4}" text-anchor="end">{escape(bar.name)}</text>',
+            f'<rect class="{kind}" x="{_NAMES}" y="{top}" width="{median:.1f}" height="16"/>',
+            f'<line class="spread" {ends}/>',
+            f'<text x="{_NAMES + highest + 8:.1f}" y="{middle + 4}">{escape(bar.said)}</text>',
         )
     )
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from benchmarks import adopter
 from benchmarks.harness import Case, Skip
+from benchmarks.page import page
 
 BURN = 0.15
 _BURNS = "import time\nwhile time.process_time() < {seconds}: pass\n"
@@ -121,3 +122,34 @@ def test_of_a_command_that_serves_only_the_time_until_it_answers_counts(tmp_path
     (sample,) = ran(script, until=lambda _pid: _until(answered.exists)).samples
     assert sample.cpu >= 0.1
     assert sample.wall < sample.cpu + 60
+
+
+def test_a_page_has_the_last_figures_of_each_scenario() -> None:
+    old, new = (
+        {
+            "machine": {"day": day},
+            "versions": {"docker": "Docker <28>"},
+            "scenarios": {
+                "run": {"rows": [_row("nacre", median, 0), _row("docker", 300.0, 0)], "skipped": {}}
+            },
+        }
+        for day, median in (("2026-01-01", 77.0), ("2026-01-02", 55.0))
+    )
+    other = {
+        **old,
+        "scenarios": {"rate": {"rows": [_row("nacre", 50.0, 1000)], "skipped": {"zot": "absent"}}},
+    }
+    drawn = page([old, other, new], {"rate": "How many", "run": "How fast", "never": "Not measured"})
+    assert "55.0 ms (1.00 times)" in drawn
+    assert "77.0" not in drawn
+    assert "2026-01-02" in drawn
+    assert "50.0 µs each" in drawn
+    assert "zot: absent" in drawn
+    assert "Docker &lt;28&gt;" in drawn
+    assert "Not measured" not in drawn
+    assert drawn.index("How many") < drawn.index("How fast")
+
+
+def _row(case: str, median: float, count: int) -> dict[str, object]:
+    times = {"median": median, "lowest": median, "highest": median, "cpu": 0.0}
+    return {"case": case, **times, "count": count, "ratio": 1.0, "cpu_ratio": 1.0}
