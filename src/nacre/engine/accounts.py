@@ -25,7 +25,7 @@ class RegistryAccounts(OpenedDatabase["Administration"]):
 
     def __init__(self, folder: str, actor: str, database: str = "") -> None:
         super().__init__(lambda: _administration(folder, actor, database))
-        self._folder, self._database = folder, database
+        self._folder, self._url = folder, database
 
     @property
     def _accounts(self) -> Administration:
@@ -47,9 +47,9 @@ class RegistryAccounts(OpenedDatabase["Administration"]):
         from ..stores.catalog.opening import is_registry
         from ..stores.registry import accounts_of
 
-        if not self._database and not is_registry(self._folder):
+        if not self._url and not is_registry(self._folder):
             return False
-        with closing(accounts_of(self._folder, self._database)) as found:
+        with closing(accounts_of(self._folder, self._url)) as found:
             return found.is_closed
 
     def remove_user(self, name: str) -> None:
