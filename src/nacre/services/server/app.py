@@ -83,6 +83,7 @@ class Registry:
         self.state = RegistryState(store, rules)
         self.outgoing = outgoing = outgoing or Outgoing()
         self.log = RegistryLog(log, access, json=self.state.rules.log.form == "json")
+        self.state.note = self.note
         self.metrics = RequestMetrics()
         self._handlers = self._table()
         text = self.state.rules.warning

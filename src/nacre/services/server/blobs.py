@@ -11,6 +11,7 @@ from ...grammars.wire.ranges import format_content_range, format_received, parse
 from ...grammars.wire.routes import parse_digest
 from ...grammars.wire.uploads import Event, check_chunk
 from ...stores.catalog import QuotaExceeded, Upload
+from ...stores.storage.local import LocalStorage
 from ...words.digest import ALGORITHMS
 from ...words.errors import DigestMismatch, NotFound, RegistryError, StoreError
 from .access import author_of, may_read, owner_of
@@ -95,12 +96,24 @@ class Blobs:
             raise no_blob(name, digest)
         storage = self._state.storage
         found = await self._state.work.ask(storage.locate, digest, size)
-        if found is None and not storage.is_shared:
-            # the row is gone, or the file: what is left of it goes as well
-            await self._state.work.run(storage.reject, digest)
+        if found is None and isinstance(storage, LocalStorage):
+            found = await self._mended(storage, name, digest, size)
         if found is None:
             raise _damaged(digest)
         return found
+
+    async def _mended(self, storage: LocalStorage, name: str, digest: Digest, size: int) -> Located | None:
+        """The size is that of the catalog, not of the file: one of them is wrong. What is left of a file, or
+        of its row, goes; where the file is whole its size is written down again.
+        """
+        run = self._state.work.run
+        whole = await run(storage.whole_size, digest)
+        if whole is None:
+            await run(storage.reject, digest)
+            return None
+        await run(self._state.catalog.mend_blob, name, digest, whole)
+        self._state.note(f"the row of blobs {name} {digest} had the size {size}, not {whole}: it was mended")
+        return storage.locate(digest, whole)
 
     async def delete(self, request: Request, route: Route) -> Response:
         """Take the blob out of this repository; the content goes with the last repository that has it."""

@@ -156,7 +156,9 @@ class KnownAnswers:
         if not state.mentions.tell(route.name, stored.digest):
             return None
         data = state.cache.known(stored.digest)
-        return None if data is None else whole_manifest(stored, b"" if head else data)
+        if data is None or len(data) != stored.size:
+            return None
+        return whole_manifest(stored, b"" if head else data)
 
     def _note(self, scope: Any, found: KnownAnswer, id: bytes, seconds: float) -> None:
         registry = self._registry

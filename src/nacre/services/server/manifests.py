@@ -19,6 +19,7 @@ from ...grammars.wire.errors import Code, refusal
 from ...grammars.wire.routes import is_tag
 from ...grammars.wire.warning import format_warning
 from ...stores.catalog import WriteConditions
+from ...stores.catalog.values import damaged
 from ...words.digest import Digest
 from ...words.errors import DigestMismatch, NotFound
 from ...words.oci import INDEX_TYPES, MAX_DOCUMENT, Index, Platform, parse_document
@@ -62,14 +63,14 @@ class Manifests:
         if self._state.journal.wants_pulls and request.method == "GET":
             self._state.journal.pull(author_of(request), route.name, route.reference, stored.digest)
         if is_plain(request):
-            data = await self._data(stored.digest)
+            data = await self._data(route.name, stored)
             return whole_manifest(stored, b"" if request.method == "HEAD" else data)
         headers = {CONTENT_DIGEST: str(stored.digest), "ETag": etag(stored.digest)}
         conditions = conditions_of(request)
         conditions.check_match(stored.digest)
         if conditions.has_already(stored.digest):
             return answer(304, headers)
-        data = await self._data(stored.digest)
+        data = await self._data(route.name, stored)
         headers["Content-Length"] = str(stored.size)
         return answer(200, headers, b"" if request.method == "HEAD" else data, stored.media_type)
 
@@ -85,18 +86,22 @@ class Manifests:
 
     async def _image(self, name: str, stored: Stored, request: Request) -> Stored:
         """The image for linux/amd64, for a client that knows no index (docker's registry does the same)."""
-        data = await self._data(stored.digest)
+        data = await self._data(name, stored)
         document = await self._state.work.run(parse_document, data, stored.media_type)
         for entry in document.manifests if isinstance(document, Index) else ():
             if entry.platform == _USUAL and entry.media_type in _accepted(_accept(request)):
                 return await self._state.work.ask(self._state.catalog.manifest, name, entry.digest) or stored
         return stored
 
-    async def _data(self, digest: Digest) -> bytes:
+    async def _data(self, name: str, stored: Stored) -> bytes:
         try:
-            return await self._state.cache.read(digest)
+            data = await self._state.cache.read(stored.digest)
         except (NotFound, DigestMismatch):
-            raise refusal(Code.MANIFEST_UNKNOWN, f"manifest {digest} is damaged: push it again") from None
+            text = f"manifest {stored.digest} is damaged: push it again"
+            raise refusal(Code.MANIFEST_UNKNOWN, text) from None
+        if len(data) != stored.size:
+            raise damaged("manifests", f"{name} {stored.digest}", "size", stored.size)
+        return data
 
     async def put(self, request: Request, route: Route) -> Response:
         """Take a manifest: 201, or nothing has changed."""

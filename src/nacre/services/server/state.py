@@ -26,11 +26,17 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 
+def _silent(line: str) -> None:
+    pass
+
+
 class RegistryState:
     """Content and catalog of `store`, and the uploads into it. `close` it, on the loop that used it."""
 
     def __init__(self, store: RegistryStore, rules: RegistryRules | None = None) -> None:
         self.store, self.rules = store, rules or RegistryRules()
+        self.note: Callable[[str], object] = _silent
+        """Takes a line for the operator, on the event loop."""
         self.limits = limits = self.rules.limits
         self.storage, self.catalog = store.storage, store.catalog
         self.catalog.keeps_removed = bool(self.rules.garbage.grace)

@@ -20,7 +20,7 @@ from ..activity import Action, Author, note, pushed
 from ..removed import Removal, keep_blob, keep_manifest, keep_repository, keep_tag
 from . import uploads
 from .cache import AnswerCache
-from .model import FREE, Referrer, Stored, Upload
+from .model import FREE, Upload
 from .quotas import QuotaExceeded, Quotas, charge
 from .statements import (
     ADD_PART,
@@ -52,6 +52,7 @@ from .statements import (
     TOUCH_UPLOAD,
     UPLOAD,
 )
+from .values import is_size, referrer, stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -59,7 +60,16 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from ..storage.protocol import Placed
-    from .model import CatalogDatabase, CatalogTransaction, Contents, Document, UploadLimits, WriteConditions
+    from .model import (
+        CatalogDatabase,
+        CatalogTransaction,
+        Contents,
+        Document,
+        Referrer,
+        Stored,
+        UploadLimits,
+        WriteConditions,
+    )
 
     T = TypeVar("T")
 
@@ -99,20 +109,29 @@ class Catalog:
         return bool(self._database.read(FIND, name))
 
     def manifest(self, name: str, reference: str) -> Stored | None:
-        """The manifest under a tag or a digest."""
+        """The manifest under a tag or a digest. Raises DamagedStore for a row that cannot be."""
         return self._manifests.ask(self._manifest, name, reference)
 
     def _manifest(self, name: str, reference: str) -> Stored | None:
         rows = self._read("manifests", BY_DIGEST if ":" in reference else BY_TAG, name, reference)
-        return Stored(Digest(rows[0][0]), *rows[0][1:3]) if rows else None
+        return stored(name, rows[0][:3]) if rows else None
 
     def blob(self, name: str, digest: Digest) -> int | None:
-        """The size of a blob of this repository; None when it is not (or not visibly) there."""
+        """The size of a blob of this repository; None when it is not (or not visibly) there, -1 where the
+        database has something else.
+        """
         return self._blobs.ask(self._blob, name, digest)
 
     def _blob(self, name: str, digest: str) -> int | None:
         rows = self._read("blobs", BLOB_SIZE, name, digest)
-        return int(rows[0][0]) if rows else None
+        if not rows:
+            return None
+        return int(rows[0][0]) if is_size(rows[0][0]) else -1
+
+    def mend_blob(self, name: str, digest: Digest, size: int) -> None:
+        """Its content, which was hashed, has this size, and the row of `name` another."""
+        sql = "UPDATE blobs SET size = ? WHERE repository = ? AND digest = ?"
+        self.change(lambda db: db.execute(sql, (size, _find(db, name), digest)).rowcount)
 
     def _read(self, table: str, sql: str, name: str, reference: str) -> list[Any]:
         """What is asked for a client. Another process may be about to remove it: what a client is told of is
@@ -137,7 +156,7 @@ class Catalog:
     ) -> list[Referrer]:
         """What names `subject` as its subject, by digest after `last`; `artifact_type` "" is any."""
         rows = self.listed(REFERRERS, name, subject, last, artifact_type, limit)
-        return [_referrer(*row) for row in rows]
+        return [referrer(name, row) for row in rows]
 
     def check_parts(self, name: str, document: Document, *, sparse: bool = False) -> int:
         """Raises and gives what `put_manifest` would, before anything is written."""
@@ -473,10 +492,6 @@ class Catalog:
     def idle_uploads(self, seconds: float) -> Sequence[str]:
         """Sessions that nobody used for so long."""
         return [row[0] for row in self._database.read(IDLE_UPLOADS, self.now() - seconds)]
-
-
-def _referrer(digest: str, media_type: str, size: int, artifact_type: str, notes: str) -> Referrer:
-    return Referrer(digest, media_type, size, artifact_type, json.loads(notes))
 
 
 def _find(db: CatalogTransaction, name: str) -> int | None:

@@ -48,12 +48,13 @@ TAGGED_OTHERWISE = "SELECT digest FROM tags WHERE repository = ? AND tag = ? AND
 ADD_REPOSITORY = "INSERT INTO repositories (name) VALUES (?) ON CONFLICT DO NOTHING"
 LINK_BLOB = """
     INSERT INTO blobs (repository, digest, size, added) VALUES (?, ?, ?, ?)
-    ON CONFLICT (repository, digest) DO UPDATE SET added = excluded.added"""
+    ON CONFLICT (repository, digest) DO UPDATE SET size = excluded.size, added = excluded.added"""
 # not REPLACE: that would delete the row first, and its tags with it
 PUT_MANIFEST = """
     INSERT INTO manifests (repository, digest, size, media_type, subject, artifact_type, annotations, added)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (repository, digest)
-    DO UPDATE SET media_type = excluded.media_type, added = excluded.added"""
+    DO UPDATE SET size = excluded.size, media_type = excluded.media_type, subject = excluded.subject,
+        artifact_type = excluded.artifact_type, annotations = excluded.annotations, added = excluded.added"""
 ADD_PART = "INSERT INTO parts (repository, manifest, digest) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 SET_TAG = """
     INSERT INTO tags (repository, tag, digest, updated) VALUES (?, ?, ?, ?)

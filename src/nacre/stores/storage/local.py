@@ -9,7 +9,8 @@ import time
 from typing import TYPE_CHECKING
 
 from ...ground.files import os_errors
-from ...words.errors import DigestMismatch, NotFound, StoreError
+from ...words.digest import Verifier
+from ...words.errors import DigestMismatch, NotFound, StoreError, TooLarge
 from .protocol import Located, Placed
 
 if TYPE_CHECKING:
@@ -86,6 +87,19 @@ class LocalStorage:
 
     def drop(self, placed: Placed) -> None:
         """`adding` sees to it."""
+
+    def whole_size(self, digest: Digest) -> int | None:
+        """Bytes of its file, which is read, if that has this digest; None where it has not."""
+        try:
+            with open(self.path(digest), "rb", buffering=0) as file:
+                size = os.fstat(file.fileno()).st_size
+                verifier = Verifier(digest, size)
+                while data := file.read(_PIECE):
+                    verifier.update(data)
+            verifier.verify()
+        except (OSError, DigestMismatch, TooLarge):
+            return None
+        return size
 
     def reject(self, digest: Digest, key: str = "") -> None:
         """Set the file aside, where nobody looks for it, and remove its row. Idempotent."""
