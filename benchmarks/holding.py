@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -36,8 +37,9 @@ def digest(number: int) -> str:
 
 
 def fill(root: Path) -> None:
-    """Put 1,000,000 blobs and 100,000 manifests of 10 of them into the catalog of a registry that is not
-    served. A tenth of the manifests has no tag, was found unused long ago, and can go with its blobs.
+    """Put 1,000,000 blobs and 100,000 manifests of 10 blobs each into the catalog of a registry that is not
+    served. A tenth of the manifests has no tag, a tenth of the blobs no manifest; these were found unused
+    long ago, and can go.
     """
     with closing(sqlite3.connect(root / "registry.db")) as db:
         db.execute("PRAGMA synchronous = OFF")
@@ -45,13 +47,33 @@ def fill(root: Path) -> None:
         db.executemany("INSERT INTO blobs VALUES (1000, ?, 1, ?)", _sorted(range(BLOBS)))
         manifests = range(BLOBS, BLOBS + MANIFESTS)
         db.executemany("INSERT INTO manifests VALUES (1000, ?, 1, 'x', '', '', '{}', ?)", _sorted(manifests))
-        parts = ((digest(BLOBS + n // _EACH), digest(n)) for n in range(BLOBS))
+        parts = ((digest(n), digest(part)) for n in manifests for part in _parts(n))
         db.executemany("INSERT INTO parts VALUES (1000, ?, ?)", parts)
         tags = ((f"t{n}", digest(n)) for n in manifests if n % 10)
         db.executemany("INSERT INTO tags VALUES (1000, ?, ?, 1)", tags)
-        unused = ((digest(n), _LONG_AGO) for n in manifests if not n % 10)
-        db.executemany("INSERT INTO unused VALUES (1000, ?, 'manifests', ?)", unused)
+        unused = ((digest(n), table, _LONG_AGO) for table, numbers in _unused() for n in numbers)
+        db.executemany("INSERT INTO unused VALUES (1000, ?, ?, ?)", unused)
         db.commit()
+
+
+def _parts(manifest: int) -> range:
+    """Its blobs. One without a tag has those of the next, so that nobody has the first of each hundred."""
+    number = manifest - BLOBS
+    first = (number if number % 10 else number + 1) * _EACH
+    return range(first, first + _EACH)
+
+
+def _unused() -> Iterator[tuple[str, list[int]]]:
+    yield "manifests", list(range(BLOBS, BLOBS + MANIFESTS, 10))
+    yield "blobs", [n for first in range(0, BLOBS, 10 * _EACH) for n in range(first, first + _EACH)]
+
+
+def fill_unused(root: Path) -> None:
+    """Files of everything that can go, of 64 KiB without a block on the disk."""
+    for _, numbers in _unused():
+        for number in numbers:
+            with (root / "blobs/sha256" / digest(number).removeprefix("sha256:")).open("wb") as file:
+                file.truncate(64 << 10)
 
 
 def _sorted(numbers: range) -> list[tuple[str, float]]:
@@ -228,31 +250,55 @@ class Collect(Scenario):
     """Pushes into a full registry that collects, and into one that does not."""
 
     name = "registry-garbage"
-    question = f"push of 50 images of 10 layers of 64 KiB beside {BLOBS:,} blobs and {MANIFESTS:,} manifests"
+    question = f"push of 100 images of 10 layers of 64 KiB beside {BLOBS:,} blobs and {MANIFESTS:,} manifests"
     unit = "images"
-    most = 5
+    most = 7
     warm = 1
     steady = False
-
-    def __init__(self) -> None:
-        self._databases: list[Path] = []
+    _root, _seconds, _running = Path(), 0.0, 0.0
 
     def cases(self, bench: Bench) -> Iterator[Case]:
-        for title, every in (("nothing is collected", "0s"), ("nacre collects", "1s")):
-            folder = bench.fresh("collected")
-            make_full(bench, folder)
-            server = NacreRegistry(bench.nacre.words[0], folder, bench.stack, "--gc-interval", every)
-            self._databases.append(folder / "data/registry.db")
-            yield pushing(title, server, 50, 64 << 10)
+        idle = self._server(bench, "0s")
+        busy = self._server(bench, "1s")
+        bench.stack.callback(self._let, busy, True)  # before it is ended
+        for title, server in (("nothing is collected", idle), ("nacre collects", busy)):
+            case = pushing(title, server, 100, 64 << 10)
+            case.before = partial(self._before, case.before, busy, server is busy)
+            yield case
+
+    def _server(self, bench: Bench, every: str) -> Server:
+        folder = bench.fresh("collected")
+        self._root = make_full(bench, folder)
+        fill_unused(self._root)
+        self._running = time.monotonic()
+        return NacreRegistry(bench.nacre.words[0], folder, bench.stack, "--gc-interval", every)
+
+    def _before(
+        self, words: Callable[[int], Sequence[str] | None], busy: Server, runs: bool, number: int
+    ) -> Sequence[str] | None:
+        """Who collects is stopped while the other is measured: they share the machine."""
+        self._let(busy, runs)
+        return words(number)
+
+    def _let(self, busy: Server, runs: bool) -> None:
+        os.kill(busy.daemon, signal.SIGCONT if runs else signal.SIGSTOP)
+        now = time.monotonic()
+        if self._running:
+            self._seconds += now - self._running
+        self._running = now if runs else 0.0
 
     def notes(self) -> Iterator[str]:
-        """What was collected meanwhile."""
-        for path in self._databases[1:]:
-            with closing(sqlite3.connect(path)) as db:
-                sql = "SELECT count(*) FROM {} WHERE repository = 1000"
-                counts = [db.execute(sql.format(table)).fetchone()[0] for table in ("blobs", "manifests")]
-            gone = f"{BLOBS - counts[0]:,} blobs and {MANIFESTS - counts[1]:,} manifests"
-            yield f"collected meanwhile: {gone}"
+        """What was collected beside the pushes."""
+        seconds = self._seconds + (time.monotonic() - self._running if self._running else 0.0)
+        gone = {table: sum(map(self._is_gone, map(digest, numbers))) for table, numbers in _unused()}
+        rate = sum(gone.values()) / seconds
+        said = f"{gone['manifests']:,} manifests and {gone['blobs']:,} blobs"
+        yield f"collected meanwhile, in {seconds:.0f} s: {said} with their files, {rate:.0f} a second"
+        if not rate or sum(gone.values()) == sum(len(numbers) for _, numbers in _unused()):
+            yield "THIS SAYS NOTHING: pushes were not beside a collection all the time"
+
+    def _is_gone(self, digest: str) -> bool:
+        return not (self._root / "blobs/sha256" / digest.removeprefix("sha256:")).exists()
 
 
 SCENARIOS = (Push(), Tags(), Start(), Collect())

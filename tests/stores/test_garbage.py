@@ -187,6 +187,16 @@ def test_more_than_one_window(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None
     assert lab.removed == set(blobs[1:])
 
 
+def test_a_round_begins_with_what_an_earlier_one_found(lab: Lab) -> None:
+    """One that is always broken off before it has looked at everything still comes to something."""
+    blob, image = lab.blob("layer"), lab.manifest("image")
+    lab.collect()
+    lab.now += 31 * DAY
+    steps = GarbageCollector(lab.catalog, GarbageRules(), lab.mentions).steps()
+    assert [next(steps), next(steps)] == [Garbage(1, 0, 5), Garbage(1, 1, 10)]
+    assert lab.removed == {blob, image}
+
+
 def test_whoever_pushes_waits_for_a_moment_at_most(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """A removal that takes long is done in several transactions."""
     monkeypatch.setattr("nacre.stores.garbage.LONGEST", 0.0)

@@ -150,13 +150,22 @@ class GarbageCollector:
         gone = Garbage()
         for gone in self.expire():
             yield gone
+        # what earlier rounds found: one that is broken off again and again would come to nothing
+        yield from (gone := each for each in self._due_steps(self._ages(), gone))
         for table, age in self._ages():
             for used, rows in self._windows(table):
                 self._note(table, used, rows)
                 yield gone
-            while due := self._due(table, age, AT_ONCE):
+            yield from (gone := each for each in self._due_steps([(table, age)], gone))
+
+    def _due_steps(self, ages: list[tuple[str, float]], gone: Garbage) -> Iterator[Garbage]:
+        """Remove what is due, of each table in turn."""
+        while ages:
+            table, age = ages.pop(0)
+            if due := self._due(table, age, AT_ONCE):
                 gone = self._remove(table, due, gone)
                 yield gone
+                ages.append((table, age))
 
     def is_due(self) -> bool:
         """Is the grace time over of something that was deleted?"""
