@@ -357,6 +357,19 @@ def test_listing_containers_is_light(nacre: Nacre, busybox_image: str) -> None:
     }
 
 
+def test_a_build_that_changes_nothing_is_light(nacre: Nacre, busybox_image: str, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(
+        f'FROM {busybox_image}\nWORKDIR /srv\nCOPY a .\nRUN cat a > b\nCMD ["true"]\n'
+    )
+    (tmp_path / "a").write_text("a")
+    words = ("build", "--network", "none", "-t", "light", str(tmp_path))
+    nacre(*words)
+    nacre(*words)
+    found = imported(nacre, *words)
+    assert not heavy(found)
+    assert not {"contextlib", "json", "threading", "types", "zlib"} & found
+
+
 def test_files_of_tests_have_names_of_their_own() -> None:
     """pytest imports them by their names alone, and refuses the whole suite for two of one name."""
     found = [

@@ -165,6 +165,18 @@ def test_a_recipe_of_another_version_fails_before_the_manifest(opener: Opener) -
     assert loaded.manifest.layers[0].media_type == OCI_LAYER
 
 
+def test_versions_are_compared_again_after_an_installation(
+    opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opener()
+    layer, _ = add_layer(store, io.BytesIO(make_tar({"a": b"text"})))
+    assert is_here(store, layer)
+    monkeypatch.setattr("nacre.grammars.codecs.recipe.recipe", lambda *_: "gzip/isa-l-9.9/2/262144")
+    assert is_here(store, layer)
+    store.db.change("UPDATE meta SET value = 'of another installation' WHERE key LIKE 'current:%'")
+    assert not is_here(store, layer)
+
+
 def test_the_build_cache_compresses_anew_what_another_version_did(opener: Opener) -> None:
     store = opener()
     layer, diff_id = add_layer(store, io.BytesIO(make_tar({"a": b"text " * 100_000})))

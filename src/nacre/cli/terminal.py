@@ -6,7 +6,7 @@ All of these may be called from any thread; none starts one.
 from __future__ import annotations
 
 import os
-from threading import RLock
+from _thread import RLock
 from time import monotonic
 
 from .output import human_size

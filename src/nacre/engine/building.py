@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
-from functools import partial
 from time import sleep, time
 
 from ..grammars.dockerfile.namedcontext import LAYOUT, TARGET_IMAGE
@@ -22,6 +20,7 @@ from ..services.build import (
     load,
 )
 from ..words.errors import BuildFailed, DockerfileError, NotFound, UsageError
+from ..words.light import contextmanager
 from ..words.oci import Platform
 from ..words.progress import NullProgress
 from ..words.reference import Reference, is_host
@@ -248,7 +247,9 @@ def sources_of(engine: Engine, options: BuildOptions, pull: str) -> BuildSources
     def at_hand(name: str, wanted: Platform | None) -> Image | None:
         return _at_hand(engine, name, wanted, pull)
 
-    return BuildSources(base, at_hand, partial(_fetch, engine), lambda url: _git(engine, url), engine.forked)
+    return BuildSources(
+        base, at_hand, lambda *args: _fetch(engine, *args), lambda url: _git(engine, url), engine.forked
+    )
 
 
 def _git(engine: Engine, url: str) -> GitConnection:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import marshal
 import os
-from contextlib import suppress
 
 from ..ground.files import (
     Lock,
@@ -22,6 +21,7 @@ from ..ground.files import (
     write_atomic,
 )  # fmt: skip
 from ..words.errors import StoreError
+from ..words.light import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -43,6 +43,15 @@ class LayerStore:
         row = self._database.one("SELECT value FROM meta WHERE key = ?", (_packed(diff_id, recipe),))
         return Descriptor.from_json(loads(row[0])) if row else None
 
+    def check(self, recipe: str, stamp: str) -> None:
+        """What has this stamp was seen to compress by the recipe. Idempotent."""
+        self._database.change("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"current:{recipe}", stamp))
+
+    def checked(self, recipe: str) -> str:
+        """The stamp of what was last seen to compress by the recipe, "" for nothing."""
+        row = self._database.one("SELECT value FROM meta WHERE key = ?", (f"current:{recipe}",))
+        return str(row[0]) if row else ""
+
     def recipe(self, digest: Digest) -> tuple[Digest, str] | None:
         """The tar of a compressed layer and how it was made of it ("": not here, so nobody knows)."""
         row = self._database.one("SELECT diff_id, recipe FROM layer WHERE digest = ?", (digest,))

@@ -63,6 +63,15 @@ def dumps(value: Any) -> str:
     return escaped(json.dumps(value, separators=(",", ":"), ensure_ascii=False))
 
 
+def quoted(text: str) -> str:
+    """A string as `json.dumps` with `ensure_ascii=False` writes it, lone surrogates as they are."""
+    if _quote is not None:
+        return _quote(text)
+    import json
+
+    return json.dumps(text, ensure_ascii=False)
+
+
 def escaped(text: str) -> str:
     r"""JSON with its lone surrogates as `\udcff`, which any encoding can write."""
     try:

@@ -17,9 +17,8 @@ with "[" and is no JSON is ordinary text, an array of anything but strings is an
 
 from __future__ import annotations
 
-import json
-
 from ...words.errors import DockerfileError
+from ...words.quickjson import loads
 from ...words.value import Value
 from .expand import split_raw, unquote
 from .lines import LineReader
@@ -229,12 +228,22 @@ def _strings(line: LogicalLine, at: int, end: int) -> list[str] | None:
     if not text.startswith("["):
         return None
     try:
-        found = json.loads(text, parse_constant=_no_constant)
+        found = loads(text)
+        are_strings = all(isinstance(item, str) for item in found)
+        if not are_strings:
+            _refuse_constants(text)
     except (ValueError, RecursionError):
         return None
-    if not all(isinstance(item, str) for item in found):
+    if not are_strings:
         raise line.error("when using JSON array syntax, arrays must be comprised of strings only", at)
     return list(found)
+
+
+def _refuse_constants(text: str) -> None:
+    """Raises ValueError for NaN and the like, which are no JSON."""
+    import json
+
+    json.loads(text, parse_constant=_no_constant)
 
 
 def _no_constant(text: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from threading import Lock
+from _thread import allocate_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class Count:
     """How many of something are in use. Safe for threads."""
 
     def __init__(self) -> None:
-        self._lock, self._used = Lock(), 0
+        self._lock, self._used = allocate_lock(), 0
 
     @property
     def used(self) -> int:

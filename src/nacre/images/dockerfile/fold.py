@@ -19,6 +19,7 @@ from ...grammars.dockerfile.syntax import parse_heredoc
 from ...grammars.ports import parse_expose
 from ...words.digest import Digest
 from ...words.errors import InvalidName, UsageError
+from ...words.quickjson import quoted
 from ...words.value import Value
 
 TYPE_CHECKING = False
@@ -280,9 +281,7 @@ def _entrypoint(
 
 
 def _quoted(words: list[str]) -> str:
-    import json
-
-    return "[" + " ".join(json.dumps(word, ensure_ascii=False) for word in words) + "]"
+    return "[" + " ".join(map(quoted, words)) + "]"
 
 
 def _shell_instruction(

@@ -9,12 +9,13 @@ What is made or fetched is verified on its way, so that what is sent has the dig
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing, suppress
+import os
+import sys
 
-from ...ground.work.pipe import CHUNK, Pipe
-from ...ground.work.threads import Worker
+from ... import __version__
 from ...words.digest import Digest, Verifier
 from ...words.errors import ContentError, NacreError, NotFound, Unsupported
+from ...words.light import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from ...grammars.tar.entry import Reader
     from ...ground.work.budget import Budget
+    from ...ground.work.pipe import Pipe
+    from ...ground.work.threads import Worker
     from ...stores.store import Store
     from ...words.oci import Descriptor
     from ..model.source import Content, Source
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
     Sources = Callable[[str], Source]
     """The repository of a registry that has this name, `registry/repository`."""
 
+_CHUNK = 1 << 18
+_LIBRARIES = {"isa": "isal", "zstd": "zstandard"}
+"""The packages that compress, by the beginning of the library in a recipe."""
 NEW_DIGEST = "`nacre save IMAGE | nacre load` re-creates the image with a new digest"
 
 
@@ -41,10 +47,35 @@ def is_here(store: Store, layer: Descriptor) -> bool:
 
 def is_remade(store: Store, layer: Descriptor) -> bool:
     """Whether it can be made again of its tree, as this version of nacre compresses."""
+    diff_id, recipe = _made_of(store, layer.digest)
+    return _is_current(store, recipe) and store.trees.can_tar(diff_id)
+
+
+def _is_current(store: Store, recipe: str) -> bool:
+    """As `recipe.is_current`, which loads what compresses only to ask for its version: so that is asked again
+    only when nacre or the library was installed meanwhile.
+    """
+    stamp = _stamp(recipe)
+    if recipe == "none" or (stamp and store.layers.checked(recipe) == stamp):
+        return True
     from ...grammars.codecs.recipe import is_current
 
-    diff_id, recipe = _made_of(store, layer.digest)
-    return is_current(recipe) and store.trees.can_tar(diff_id)
+    found = is_current(recipe)
+    if found and stamp:
+        store.layers.check(recipe, stamp)
+    return found
+
+
+def _stamp(recipe: str) -> str:
+    """What changes when nacre or the package of a recipe is installed anew; "" where nobody knows."""
+    package = _LIBRARIES.get(recipe.partition("/")[2].partition("-")[0], "")
+    for folder in sys.path if package else ():
+        with suppress(OSError):
+            found = os.stat(f"{folder}/{package}")
+            own = os.stat(f"{os.path.dirname(__file__)}/../../grammars/codecs")
+            times = f"{own.st_ino} {own.st_mtime_ns} {found.st_ino} {found.st_mtime_ns}"
+            return f"{__version__} {times} {folder}"
+    return ""
 
 
 def _made_of(store: Store, digest: Digest) -> tuple[Digest, str]:
@@ -144,7 +175,7 @@ class _Verified:
         if self._reader is None:
             self.seek(0)
         assert self._reader is not None
-        data = self._reader.read(CHUNK if size < 0 else size)
+        data = self._reader.read(_CHUNK if size < 0 else size)
         self._at += len(data)
         try:
             self._check(data)
@@ -171,7 +202,7 @@ class _Verified:
             what = f"layer {self.layer.digest.short}"
             whole = self._at == 0
             self._verifier = Verifier(self.layer.digest, self.layer.size, what=what) if whole else None
-            while self._at < offset and self.read(min(CHUNK, offset - self._at)):
+            while self._at < offset and self.read(min(_CHUNK, offset - self._at)):
                 pass
         return self._at
 
@@ -196,6 +227,8 @@ class RecompressedLayer(_Verified):
 
     def __init__(self, layer: Descriptor, recipe: str, tar: Callable[[], BinaryIO], budget: Budget) -> None:
         """Raises Unsupported for a recipe that is not known here."""
+        from contextlib import ExitStack
+
         from ...grammars.codecs.recipe import ingredients
 
         super().__init__(layer)
@@ -204,6 +237,8 @@ class RecompressedLayer(_Verified):
         self._end = ExitStack()
 
     def _start(self, offset: int) -> tuple[Reader, int]:
+        from contextlib import closing
+
         from ...grammars.codecs.compressor import CHUNKED
         from ...grammars.codecs.pack import CompressedReader
 
@@ -215,6 +250,9 @@ class RecompressedLayer(_Verified):
         ), 0
 
     def _staged(self) -> Reader:
+        from ...ground.work.pipe import Pipe
+        from ...ground.work.threads import Worker
+
         pipe = Pipe()
         stage = Worker(lambda: self._compress(pipe), feeds=pipe)
         self._end.callback(stage.join)

@@ -10,13 +10,13 @@ image appear at the end, and what a failed step wrote is gone. Builds hold a lea
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from time import time
 
 from ...ground.files import surely
 from ...images.model.platforms import runnable
 from ...stores import caches
 from ...words.errors import CacheIncomplete, CacheUnusable, InvalidName, NacreError
+from ...words.light import contextmanager
 from ...words.oci import OCI
 from ...words.progress import NullProgress
 from ...words.reference import Reference

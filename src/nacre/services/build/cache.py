@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from functools import cached_property
-
 from ...grammars.buildcache import CachedStep
 from ...stores.steps import StepRecord
+from ...words.light import cached_property
+from ...words.quickjson import dumps, loads
 from .imports import ImportedCaches
 from .keys import apart
 from .stageprogress import StepLayer
@@ -175,13 +174,11 @@ class Cache:
 
 def _record(key: Key, made: StepLayer) -> StepRecord:
     layer, diff_id = made.layer or (None, None)
-    return StepRecord(
-        key.digest, key.parent, layer, diff_id, json.dumps({"time_ns": made.time_ns}), key.inputs
-    )
+    return StepRecord(key.digest, key.parent, layer, diff_id, dumps({"time_ns": made.time_ns}), key.inputs)
 
 
 def _time(text: str) -> int:
     try:
-        return int(json.loads(text)["time_ns"])
+        return int(loads(text)["time_ns"])
     except (ValueError, KeyError, TypeError):
         return 0

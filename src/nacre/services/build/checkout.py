@@ -8,9 +8,9 @@ repository, or with one of an unusual form (a linked work tree, reftable), nothi
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
 from ...ground.files import private_dir, read_bounded
+from ...words.light import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

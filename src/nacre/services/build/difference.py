@@ -5,8 +5,6 @@ record before, key now ──reason──▶ Reason: one line for the log, more 
 
 from __future__ import annotations
 
-import json
-
 from ...words.value import Value
 from .keys import fields_of
 from .lists import FileChange, in_detail, in_short
@@ -90,6 +88,8 @@ def _line(name: str, old: object, new: object) -> str:
 def _shown(value: object) -> str:
     if value is None:
         return "none"
+    import json
+
     words = json.dumps(value, ensure_ascii=False)
     return words if len(words) <= _MAX else words[: _MAX - 1] + "…"
 

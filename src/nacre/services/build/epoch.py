@@ -14,12 +14,12 @@ takes, and what a RUN writes is not later than the newest input before it: the s
 from __future__ import annotations
 
 import os
-from functools import cached_property
 
 from ...grammars.dockerfile.glob import has_wildcard
 from ...images.dockerfile.fold import CopyAction, is_url, start
 from ...images.dockerfile.plan import keeping_times
 from ...words.errors import UsageError
+from ...words.light import cached_property
 from .checkout import Checkout
 from .select import select
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from ...grammars.dockerfile.glob import has_wildcard
 from ...grammars.dockerfile.instructions import CopyInstruction, FromInstruction
 from ...images.dockerfile.fold import CopyAction, RunAction, WorkdirAction, is_remote, is_url
@@ -131,7 +129,10 @@ class StepExecutor:
         self._permit(step.instruction, report)
         job = self._job(standing, step, mounts, order, report)
         self._session.cache_mounts |= job.cache_names
-        work = partial(self._ran, job, key, order, report)
+
+        def work() -> StepLayer:
+            return self._ran(job, key, order, report)
+
         if order.above is not None:
             return self._session.later(
                 ("step", self._planned.index, order.kind, order.number, *self._session.place), work

@@ -8,11 +8,11 @@ go at any time. A build that changes nothing does not write it.
 
 from __future__ import annotations
 
-import json
 import os
 
 from ...stores.caches import keep_newest
 from ...words.digest import sha256
+from ...words.quickjson import dumps, loads
 from ...words.value import Value
 
 TYPE_CHECKING = False
@@ -112,13 +112,13 @@ class BuildHistory:
 
 def _text(steps: dict[StepPlace, StepInputs]) -> str:
     rows = sorted([*place._astuple(), one.record, one.done] for place, one in steps.items())
-    return json.dumps(rows, separators=(",", ":"))
+    return dumps(rows)
 
 
 def _read(path: str) -> list[StepInputs]:
     try:
         with open(path, "rb") as file:
-            found = json.loads(file.read(_MAX + 1024))
+            found = loads(file.read(_MAX + 1024))
         if found["version"] != _VERSION:
             return []
         return [StepInputs(StepPlace(*row[:3]), str(row[3]), bool(row[4])) for row in found["steps"]]

@@ -6,9 +6,8 @@ that the keys of later steps want; it comes when a step must be done over it, or
 
 from __future__ import annotations
 
-from functools import cached_property
-
 from ...words.errors import CacheIncomplete, CacheUnusable, ContentError, NacreError, NotFound, RegistryError
+from ...words.light import cached_property
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ What is found inside a context is opened inside it: a link there that leads out 
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, suppress
 
 from ...grammars.dockerfile.ignore import Ignore, read_ignore
 from ...grammars.dockerfile.namedcontext import is_url, repository_of
 from ...ground.files import Root, os_errors, read_bounded
 from ...words.errors import DockerfileError, NotFound, UsageError
+from ...words.light import contextmanager, suppress
 from ...words.value import Value
 from .context import BuildContext
 from .filehash import FileHashes

@@ -9,9 +9,8 @@ Times of copied files are no part of a key (docker's rule), owners and modes are
 
 from __future__ import annotations
 
-import json
-
 from ...words.digest import Digest, sha256
+from ...words.quickjson import dumps, loads
 from ...words.value import Value
 
 TYPE_CHECKING = False
@@ -32,9 +31,8 @@ class Key(Value):
     @property
     def inputs(self) -> str:
         """The record as JSON, to be kept beside the result."""
-        fields: dict[str, Any] = {name: getattr(self, name) for name in self._fields}
-        kind = type(self).__name__
-        return json.dumps([_VERSION, kind, fields], separators=(",", ":"), ensure_ascii=False, sort_keys=True)
+        fields: dict[str, Any] = {name: getattr(self, name) for name in sorted(self._fields)}
+        return dumps([_VERSION, type(self).__name__, fields])
 
     @property
     def elsewhere(self) -> str:
@@ -44,7 +42,7 @@ class Key(Value):
     @property
     def digest(self) -> str:
         """The key itself, 64 hexadecimal digits."""
-        return sha256(self.inputs.encode("utf-8", "surrogateescape")).hexdigest()
+        return sha256(self.inputs.encode()).hexdigest()
 
 
 class RunKey(Key):
@@ -106,7 +104,7 @@ class WorkdirKey(Key):
 def fields_of(inputs: str) -> tuple[str, dict[str, Any]]:
     """The kind and the fields of a record; ("", {}) for one of another version, or malformed."""
     try:
-        version, kind, fields = json.loads(inputs)
+        version, kind, fields = loads(inputs)
         return (kind, dict(fields)) if version == _VERSION else ("", {})
     except (ValueError, TypeError):
         return "", {}
@@ -115,8 +113,8 @@ def fields_of(inputs: str) -> tuple[str, dict[str, Any]]:
 def apart(inputs: str) -> str:
     """`Key.elsewhere` of a record; "" for one that is malformed."""
     try:
-        version, kind, fields = json.loads(inputs)
-        return json.dumps([version, kind, {**fields, "parent": ""}], sort_keys=True)
+        version, kind, fields = loads(inputs)
+        return dumps([version, kind, dict(sorted({**fields, "parent": ""}.items()))])
     except (ValueError, TypeError):
         return ""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from functools import cached_property
 
 from ...stores import caches
+from ...words.light import cached_property
 from ...words.value import Value
 from .difference import KeyContext, Reason, reason
 from .history import BuildHistory, StepPlace

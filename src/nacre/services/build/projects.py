@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
+from ...words.light import suppress
 from ...words.value import Value
 
 TYPE_CHECKING = False

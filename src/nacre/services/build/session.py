@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-from types import MappingProxyType
-
 from ...images.dockerfile.fold import start
 from ...images.dockerfile.plan import EPOCH, source_date_epoch
 from ...images.model.image import Image
 from ...images.model.proxies import proxy_variables
 from ...stores import caches
 from ...words.errors import InvalidName, NacreError, NotFound
+from ...words.light import cached_property
 from ...words.oci import Platform
 from .checks import BuildChecks, planned_build
 from .content import content_by, fingerprint, unread
@@ -91,7 +89,7 @@ class BuildSession:
     proxies: tuple[tuple[str, str], ...]
     called = ""
     """The name of the target among those of a bake file."""
-    links: Mapping[str, Sequence[BuildSession]] = MappingProxyType({})
+    links: Mapping[str, Sequence[BuildSession]]
     """The sessions of other targets, by the names of their images."""
     warned = False
     materials: BuildMaterials | None = None
@@ -115,6 +113,7 @@ class BuildSession:
         self.cache_mounts: set[str] = set()
         self.cache = cache
         self.sources = sources
+        self.links = {}
         self._stages: dict[int, StageProgress] = {}
         self.left: dict[int, tuple[StageSteps, Waiting]] = {}
         self._images: dict[tuple[str, Platform | None], Image] = {}

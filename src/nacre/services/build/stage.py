@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from ...grammars.dockerfile.instructions import CopyInstruction
 from ...grammars.dockerfile.mounts import is_bound
 from ...images.dockerfile.fold import CopyAction, RunAction, Step, continued, is_url, start
 from ...words.errors import NacreError, NotFound, RegistryError
+from ...words.light import suppress
 from .difference import Reason
 from .executor import StepExecutor, StepOrder
 from .history import StepPlace

@@ -19,7 +19,9 @@ implied        only where the layer needs folders that it does not describe
 
 from __future__ import annotations
 
+import fcntl
 import os
+from errno import ENOENT
 
 FS, SKELETON, OWNERS, MARKS, OPAQUE, IMPLIED = "fs", "skeleton", "owners", "marks", "opaque", "implied"
 TAR, INDEX, SPARSE, CUTS, LENT = "layer.tar", "index.erofs", "sparse", "cuts", "lent-"
@@ -68,3 +70,29 @@ def missing(folder: str) -> tuple[int, int, str] | None:
         return int(here or 0), int(total or 0), trouble
     except (OSError, ValueError):
         return None
+
+
+def open_locked(path: str) -> int:
+    """Open a tar for reading; while it is open, nothing that a tree needs is punched out of it.
+
+    Looks again once it has the lock: a tree that was swept meanwhile may have lost what it borrowed. Where
+    there are no locks nothing is punched either. Raises OSError, FileNotFoundError for what has moved.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        _lock_shared(fd)
+        if not os.path.samestat(os.stat(path), os.fstat(fd)):
+            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), path)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _lock_shared(fd: int) -> bool:
+    """Whether there are locks."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH)
+    except OSError:
+        return False
+    return True

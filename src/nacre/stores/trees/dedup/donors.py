@@ -11,17 +11,14 @@ leaves of a donor, no borrower that is trusted afterwards has less.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from _thread import allocate_lock
-from contextlib import suppress
-from errno import ENOENT
 
 from ....grammars.erofs.format import BLOCK
 from ....ground.files import trace
 from ....words.errors import StoreError
-from ..files import LENT, TAR, lent
+from ..files import LENT, TAR, lent, open_locked
 from .hints import FILE as HINTS
 from .hints import Hints
 
@@ -37,24 +34,6 @@ _MOST_TRIED = 4 * MOST
 _STEP = 50_000_000
 _TOLD = 1 << 13
 """Contents that are kept in memory before the table hears of them."""
-
-
-def open_locked(path: str) -> int:
-    """Open a tar for reading; while it is open, nothing that a tree needs is punched out of it.
-
-    Looks again once it has the lock: a tree that was swept meanwhile may have lost what it borrowed. Where
-    there are no locks nothing is punched either. Raises OSError, FileNotFoundError for what has moved.
-    """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        with suppress(OSError):
-            fcntl.flock(fd, fcntl.LOCK_SH)
-        if not os.path.samestat(os.stat(path), os.fstat(fd)):
-            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), path)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
 
 
 class Donor:

@@ -9,8 +9,7 @@ from bisect import bisect_right
 from ....grammars.erofs.cuts import Cuts
 from ....grammars.erofs.format import BLOCK
 from ....words.errors import InvalidArchive, StoreError
-from ..files import CUTS, TAR, lenders
-from .donors import open_locked
+from ..files import CUTS, TAR, lenders, open_locked
 from .seekable import Seeking
 
 TYPE_CHECKING = False

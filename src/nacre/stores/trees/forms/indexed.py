@@ -96,9 +96,11 @@ class IndexedForm:
 
     def tar(self, tree: StoredTree) -> BinaryIO:
         """The file as it was written, what was cut out of it filled in again."""
-        from ..dedup.restore import open_tar
-
         with os_errors(f"read tree {tree.diff_id}"):
+            if not _is_cut(tree.folder):
+                return open(files.open_locked(f"{tree.folder}/{files.TAR}"), "rb", buffering=0)
+            from ..dedup.restore import open_tar
+
             return open_tar(tree.folder)
 
     def lower(self, tree: StoredTree) -> Erofs:
@@ -110,3 +112,12 @@ class IndexedForm:
     def is_unpacked(self, tree: StoredTree) -> bool:
         """It is not: what is mounted keeps index and tar open."""
         return False
+
+
+def _is_cut(folder: str) -> bool:
+    """Whether contents were left out of the tar. Raises OSError."""
+    try:
+        os.stat(f"{folder}/{files.CUTS}")
+    except FileNotFoundError:
+        return False
+    return True

@@ -12,9 +12,8 @@ from ....grammars.layer.nodes import Inode
 from ....grammars.layer.overlay import OPAQUE, kind_of, without_marks
 from ....grammars.layer.union import Node
 from ....words.errors import InvalidArchive, NotFound, StoreError
-from ..dedup.donors import open_locked
 from ..dedup.seekable import Seeking
-from ..files import CUTS, INDEX, device_paths
+from ..files import CUTS, INDEX, device_paths, open_locked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
