@@ -353,6 +353,11 @@ METADATA = [
         'FROM scratch AS a\nCMD ["x"]\nFROM a\nENTRYPOINT ["y"]\n',
         config={"Entrypoint": ["y"], "Cmd": None},
     ),
+    Row(
+        "CMD and ENTRYPOINT, empty",
+        'FROM scratch AS a\nCMD ["x"]\nENTRYPOINT ["y"]\nFROM a\nENTRYPOINT []\nCMD []\n',
+        config={"Entrypoint": None, "Cmd": None},
+    ),
     Row("VOLUME, JSON", SCRATCH + 'VOLUME ["/var/log/"]\n', config={"Volumes": {"/var/log/": {}}}),
     Row(
         "VOLUME, plain",

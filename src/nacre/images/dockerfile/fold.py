@@ -268,7 +268,7 @@ def _command(state: StageState, command: dockerfile.CommandLine) -> list[str]:
 
 def _cmd(_fold: Fold, state: StageState, item: dockerfile.CmdInstruction) -> tuple[StageState, Step]:
     words = _command(state, item.command)
-    return state.changed(Cmd=words).replace(cmd_set=True), Step(item, "CMD " + _quoted(words))
+    return _executing(state, "Cmd", words).replace(cmd_set=True), Step(item, "CMD " + _quoted(words))
 
 
 def _entrypoint(
@@ -276,8 +276,15 @@ def _entrypoint(
 ) -> tuple[StageState, Step]:
     words = _command(state, item.command)
     run = {name: value for name, value in state.run.items() if name != "Cmd" or state.cmd_set}
-    state = state.replace(run={**run, "Entrypoint": words})
+    state = _executing(state.replace(run=run), "Entrypoint", words)
     return state, Step(item, "ENTRYPOINT " + _quoted(words))
+
+
+def _executing(state: StageState, name: str, words: list[str]) -> StageState:
+    """With Cmd or Entrypoint; an empty one is left out, also that of the base, as OCI's Go structs do it."""
+    if words:
+        return state.changed(**{name: words})
+    return state.replace(run={key: value for key, value in state.run.items() if key != name})
 
 
 def _quoted(words: list[str]) -> str:
