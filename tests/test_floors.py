@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
-import nacre
+from sourcekit import MODULES, parsed, running, statements, text_of
 
 if TYPE_CHECKING:
     from conftest import Nacre
 
-PACKAGE = Path(nacre.__file__).parent
 FLOORS = {
     "words": 0,
     "grammars": 1,
@@ -39,40 +39,12 @@ BANNED = (
 )
 
 
-def modules() -> dict[str, Path]:
-    """Every module of the package by its dotted name, `nacre.words.digest`."""
-    found = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
-
-
-MODULES = modules()
-
-
-def imports(name: str, *, at_start: bool = False) -> set[str]:
-    """Modules of the package that `name` imports at run time; `at_start`: not those inside functions."""
+@cache
+def imports(name: str) -> frozenset[str]:
+    """Modules of the package that `name` imports at run time."""
     path = MODULES[name]
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return {found for node in walk(tree, at_start) for found in targets(node, package)}
-
-
-def walk(node: ast.AST, at_start: bool) -> Iterator[ast.AST]:
-    """All nodes but those under `if TYPE_CHECKING:` (and, `at_start`, in functions)."""
-    for child in ast.iter_child_nodes(node):
-        if (
-            isinstance(child, ast.If)
-            and isinstance(child.test, ast.Name)
-            and child.test.id == "TYPE_CHECKING"
-        ):
-            for statement in child.orelse:
-                yield statement
-                yield from walk(statement, at_start)
-        elif not (at_start and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)):
-            yield child
-            yield from walk(child, at_start)
+    return frozenset(found for node in running(parsed(path), ast.stmt) for found in targets(node, package))
 
 
 def targets(node: ast.AST, package: str) -> Iterator[str]:
@@ -175,7 +147,7 @@ def said(node: ast.AST) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
-def text_of(node: ast.AST) -> str:
+def constant(node: ast.AST) -> str:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
@@ -186,16 +158,16 @@ def is_query(node: ast.AST) -> bool:
         return node.attr.lstrip("_") in ("db", "database", "cursor") and not is_option
     if isinstance(node, ast.Import | ast.ImportFrom):
         return any(alias.name in ("sqlite3", "sqlite", "Database") for alias in node.names)
-    return text_of(node).lstrip().startswith(SQL)
+    return constant(node).lstrip().startswith(SQL)
 
 
 def joints(node: ast.AST) -> tuple[ast.AST | None, str]:
     """The expression at which a path begins, and the text that is put behind it."""
     if isinstance(node, ast.JoinedStr) and len(node.values) > 1:
         first = node.values[0]
-        return (first.value if isinstance(first, ast.FormattedValue) else None), text_of(node.values[1])
+        return (first.value if isinstance(first, ast.FormattedValue) else None), constant(node.values[1])
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return node.left, text_of(node.right)
+        return node.left, constant(node.right)
     if isinstance(node, ast.Call) and ast.unparse(node.func) == "os.path.join":
         return node.args[0], "/"
     return None, ""
@@ -218,7 +190,7 @@ def known(text: str) -> list[str]:
 
 @pytest.mark.parametrize("name", ABOVE)
 def test_only_stores_know_tables_and_folders(name: str) -> None:
-    assert not known(MODULES[name].read_text(encoding="utf-8"))
+    assert not known(text_of(name))
 
 
 @pytest.mark.parametrize(
@@ -256,10 +228,16 @@ def test_no_circle() -> None:
         visit(name, ())
 
 
+PROCESS = re.compile(r"\bsys\b|getenv|print|exit|input")
+"""What stands in a module that touches the process: parsing takes longer than looking for it."""
+
+
 @pytest.mark.parametrize("name", [name for name in MODULES if room(name) not in FACES])
 def test_only_the_faces_touch_the_process(name: str) -> None:
     """No printing, no exit, no arguments, no environment below the command line."""
-    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    if not PROCESS.search(text_of(name)):
+        return
+    tree = parsed(MODULES[name])
     used = {f"{node.value.id}.{node.attr}" for node in ast.walk(tree)
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)}  # fmt: skip
     assert not used & {"sys.exit", "sys.argv", "sys.stdout", "sys.stderr", "os.getenv"}
@@ -281,11 +259,13 @@ HTTP = {"urllib3", "http", "urllib.request", "requests", "httpx", "aiohttp"}
 @pytest.mark.parametrize("name", MODULES)
 def test_one_door_to_the_network(name: str) -> None:
     """Whatever is fetched goes through the client."""
-    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    if not any(one.partition(".")[0] in text_of(name) for one in HTTP):
+        return
+    tree = parsed(MODULES[name])
     taken = {
-        node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level
+        node.module or "" for node in statements(tree) if isinstance(node, ast.ImportFrom) and not node.level
     }
-    taken |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    taken |= {alias.name for node in statements(tree) if isinstance(node, ast.Import) for alias in node.names}
     used = {one for one in taken if {one, one.partition(".")[0]} & HTTP}
     assert not used or name in DOORS, f"{name} takes {sorted(used)}"
 
@@ -392,7 +372,7 @@ def test_nothing_is_taken_from_a_conftest() -> None:
     found = [
         path.name
         for path in Path(__file__).parent.rglob("*.py")
-        for node in walk(ast.parse(path.read_text(encoding="utf-8")), False)
+        for node in running(parsed(path), ast.stmt)
         if isinstance(node, ast.ImportFrom) and (node.module, node.level) == ("conftest", 0)
     ]
     assert not found

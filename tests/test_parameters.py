@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 import pytest
-from test_floors import MODULES
+from sourcekit import MODULES, parsed
 
 MOST = 6
 
@@ -27,7 +27,7 @@ ALLOWED = {
 
 def functions(name: str) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef, bool]]:
     """Every function of a module by its full name, and whether it is a method."""
-    pending: list[tuple[str, ast.AST]] = [(name, ast.parse(MODULES[name].read_text(encoding="utf-8")))]
+    pending: list[tuple[str, ast.AST]] = [(name, parsed(MODULES[name]))]
     while pending:
         where, parent = pending.pop()
         for node in ast.iter_child_nodes(parent):
@@ -35,7 +35,7 @@ def functions(name: str) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunct
                 yield f"{where}.{node.name}", node, isinstance(parent, ast.ClassDef)
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 pending.append((f"{where}.{node.name}", node))
-            else:
+            elif not isinstance(node, ast.expr):
                 pending.append((where, node))
 
 

@@ -11,8 +11,9 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from sourcekit import PACKAGE, parsed, statements
+
 TESTS = Path(__file__).parent
-SOURCE = TESTS.parent / "src/nacre"
 PUBLIC = {"_replace", "_asdict", "_fields", "_make", "_exit"}
 """Underscores of Python's library: NamedTuple and os."""
 PATCHERS = {"monkeypatch", "mock", "patch", "setattr", "getattr"}
@@ -51,7 +52,7 @@ def defined(folder: Path) -> set[str]:
 
 
 def _defined(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
             yield node.name
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -65,7 +66,7 @@ def uses(path: Path, names: set[str], ours: set[str]) -> list[str]:
 
     `ours` are private names that tests have too: of these only what is taken from an import counts.
     """
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     imported = set(_imported(tree))
     return [
         f"{path.relative_to(TESTS)}:{line}: {name}"
@@ -76,7 +77,7 @@ def uses(path: Path, names: set[str], ours: set[str]) -> list[str]:
 
 def _imported(tree: ast.AST) -> Iterator[str]:
     """What a file calls nacre's modules, classes and functions."""
-    for node in ast.walk(tree):
+    for node in statements(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("nacre"):
             yield from (alias.asname or alias.name for alias in node.names)
         elif isinstance(node, ast.Import):
@@ -113,7 +114,7 @@ def _first(node: ast.AST) -> str:
 
 
 def test_private_names_only_grow_fewer() -> None:
-    names, ours = defined(SOURCE), defined(TESTS)
+    names, ours = defined(PACKAGE), defined(TESTS)
     found = [use for path in sorted(TESTS.rglob("*.py")) for use in uses(path, names, ours)]
     counted: dict[str, int] = {}
     for use in found:

@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Iterator
 
 import pytest
-from test_floors import MODULES, walk
+from sourcekit import MODULES, parsed, running
 
 from nacre.words.value import Value
 
@@ -34,7 +34,7 @@ CHANGING = frozenset(
 
 def changed(tree: ast.Module) -> Iterator[str]:
     """Names that a function rebinds (`global`) or whose content is changed anywhere."""
-    for node in walk(tree, False):
+    for node in running(tree):
         if isinstance(node, ast.Global):
             yield from node.names
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CHANGING:
@@ -87,9 +87,10 @@ def is_changeable(value: object) -> bool:
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name != "nacre.__main__"])
 def test_a_module_keeps_nothing_that_changes(name: str) -> None:
-    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    tree = parsed(MODULES[name])
     mine = kept(tree)
-    found = {each for each in changed(tree) if each in mine and each not in local(tree)}
+    found = mine.intersection(changed(tree)) if mine else set()
+    found -= local(tree) if found else set()
     found |= {each for each in mine if has_state(getattr(importlib.import_module(name), each, None))}
     assert {each for each in found if f"{name}.{each}" not in ALLOWED} == set()
 

@@ -6,9 +6,10 @@ import ast
 import re
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
+from functools import cache
 
 import pytest
+from sourcekit import MODULES, PACKAGE, parsed
 
 from nacre.cli.commands import COMMANDS, COMMON, Group, load
 from nacre.cli.groups import GROUPS
@@ -16,7 +17,6 @@ from nacre.cli.main import GLOBAL, lookup
 from nacre.cli.options import Command, HelpWanted, Option, parse
 from nacre.words.errors import NacreError
 
-SOURCE = Path(__file__).parents[2] / "src" / "nacre"
 QUOTED = re.compile(r"([`'])nacre ([^`'\n]+)\1")
 BARE = re.compile(r"(?<![`'\w./-])nacre ([a-z][\w-]*(?: [a-z][\w-]*)?)")
 OPTION = re.compile(r"(?<![\w/=`'\"-])--[a-z][a-z-]+[a-z\d]|(?<=[`'(])--[a-z][a-z-]+[a-z]")
@@ -30,9 +30,10 @@ VALUE = "x"
 
 def texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """Every text of a module but the docstrings, which no user sees; values in it are VALUE."""
-    inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
-    inner |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(tree))
+    inner = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+    inner |= {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    for node in nodes:
         if isinstance(node, ast.JoinedStr):
             yield (
                 node.lineno,
@@ -42,10 +43,13 @@ def texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
-def every_text() -> Iterator[tuple[str, str]]:
-    for path in sorted(SOURCE.rglob("*.py")):
-        for line, text in texts(ast.parse(path.read_text(encoding="utf-8"))):
-            yield f"{path.relative_to(SOURCE)}:{line}", text
+@cache
+def every_text() -> list[tuple[str, str]]:
+    return [
+        (f"{path.relative_to(PACKAGE)}:{line}", text)
+        for path in MODULES.values()
+        for line, text in texts(parsed(path))
+    ]
 
 
 def check(line: str) -> None:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+from sourcekit import MODULES, PACKAGE, parsed, statements
 
-import nacre
-
-PACKAGE = Path(nacre.__file__).parent
 DESIGN = (Path(__file__).resolve().parents[2] / "docs" / "design.md").read_text(encoding="utf-8")
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 
@@ -126,14 +123,9 @@ FIELD = frozenset(_FIELD.split())
 """Terms of OCI, containerd, docker, POSIX, tar, Go and Python, and plain words with their plain meaning."""
 
 
-def modules() -> list[Path]:
-    return sorted(PACKAGE.rglob("*.py"))
-
-
-def classes(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ClassDef):
-            yield node.name
+@cache
+def classes(path: Path) -> list[str]:
+    return [node.name for node in statements(parsed(path)) if isinstance(node, ast.ClassDef)]
 
 
 def words(name: str) -> list[str]:
@@ -149,7 +141,7 @@ def glossary() -> set[str]:
 def names() -> dict[str, set[str]]:
     """Every word of a module, a package or a public class, and where it stands."""
     found: dict[str, set[str]] = defaultdict(set)
-    for path in modules():
+    for path in MODULES.values():
         where = str(path.relative_to(PACKAGE))
         public = [name for name in classes(path) if not name.startswith("_")]
         for name in (path.stem.replace("__init__", ""), path.parent.name, *public):
@@ -164,7 +156,7 @@ def is_known(word: str, coined: set[str]) -> bool:
 
 def test_a_class_name_lives_in_one_module() -> None:
     homes: dict[str, list[str]] = defaultdict(list)
-    for path in modules():
+    for path in MODULES.values():
         for name in set(classes(path)):
             homes[name].append(str(path.relative_to(PACKAGE)))
     assert {name for name, paths in homes.items() if len(paths) > 1} == set(SHARED), homes

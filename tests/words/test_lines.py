@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ast
-from pathlib import Path
 
 import pytest
+from sourcekit import MODULES, parsed, text_of
 
-import nacre
 from nacre.grammars.config.toml import parse_config
 from nacre.grammars.dockerfile.ignore import read_ignore
 from nacre.grammars.dockerfile.syntax import Heredoc
@@ -54,9 +53,10 @@ def test_lines_of_a_configuration_are_counted() -> None:
 
 def test_nothing_in_the_product_splits_otherwise() -> None:
     found = [
-        f"{path}:{node.lineno}"
-        for path in Path(nacre.__file__).parent.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_bytes()))
+        f"{name}:{node.lineno}"
+        for name, path in MODULES.items()
+        if "splitlines" in text_of(name)
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Attribute) and node.attr == "splitlines"
     ]
     assert found == []
