@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hugepages import collapse
 from hypothesis import settings
 from machine import needs_root, needs_userns, remove, reserved_port
 from postgreskit import PostgresServer, programs
@@ -39,6 +40,11 @@ sh cat chmod chown cp cut date echo env false find grep head hostname id ifconfi
 mount mv nc printf ps pwd readlink rm rmdir sed seq sleep sort stat stty sync tail tar test touch trap true
 tty umount uname vi wc wget whoami xargs yes
 """
+
+
+def pytest_collection_finish() -> None:
+    """Tests fork this process, as an ordinary user at each call that enters a user namespace."""
+    collapse()
 
 
 @pytest.fixture(scope="session", autouse=True)

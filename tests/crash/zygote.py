@@ -33,7 +33,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from hugepages import collapse
 
 SECONDS = 800
 _BETWEEN, _PAUSE = 6000, 0.02
@@ -47,12 +52,15 @@ _STILL = 0.5
 
 def main() -> None:
     _load()
+    collapse()
     while request := json.loads(sys.stdin.readline() or "null"):
         print(json.dumps(answer(request)), flush=True)
 
 
 def _load() -> None:
-    """Import what commands import. No thread starts by that."""
+    """Import what commands import, and what is called. No thread starts by that."""
+    import invariants  # noqa: F401
+
     import nacre.cli
     import nacre.images
     import nacre.services.build
