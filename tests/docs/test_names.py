@@ -81,7 +81,7 @@ marking reachable reclaimable
 evicted fetcher fetching importing flight flights joined pools through upstream upstreams
 certificate peer behind carried moving
 annotation buildoutput buildx combination combined combining exported exporter exporting imagetools outputs
-buildsteps buildview graph json remote sources steps waiting writing
+buildhistory buildrecords buildsteps buildview graph json remote sources steps waiting writing
 attach attaching clients detach detachkeys dropped foreground freezer keyed lifecycle notify pausing processes
 rename renaming top waiting
 call outline variables agent agents entitlements git gitsource

@@ -11,7 +11,7 @@ from .terminal import Display, JsonLines, LiveTask, Plain, display, is_capable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any, TextIO
 
     from ..words.progress import Task
@@ -49,8 +49,9 @@ class PlainBuild(Plain):
 class RawJson(JsonLines):
     """Objects of BuildKit's type SolveStatus (`docker build --progress rawjson`)."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time) -> None:
         super().__init__(stream)
+        self._clock = clock
         self._vertexes: dict[int, dict[str, Any]] = {}
         self._next: dict[LiveTask, float] = {}
 
@@ -61,7 +62,7 @@ class RawJson(JsonLines):
     def begin(self, number: int, title: str) -> None:
         """A vertex that has started."""
         digest = f"sha256:{sha256(f'{number} {title}'.encode('utf-8', 'replace')).hexdigest()}"
-        self._vertexes[number] = {"digest": digest, "name": title, "started": rfc3339(time())}
+        self._vertexes[number] = {"digest": digest, "name": title, "started": rfc3339(self._clock())}
         self._write(vertexes=[self._vertexes[number]])
 
     def news(self, number: int, text: str) -> None:
@@ -76,7 +77,7 @@ class RawJson(JsonLines):
         """The log of the vertex."""
         data = _base64("".join(f"{line}\n" for line in lines))
         log = {"vertex": self._digest(number), "stream": _STREAMS.get(stream, 1), "data": data}
-        self._write(logs=[{**log, "timestamp": rfc3339(time())}])
+        self._write(logs=[{**log, "timestamp": rfc3339(self._clock())}])
 
     def transfer(self, number: int, key: str) -> Task:
         """A status of the vertex."""
@@ -86,14 +87,14 @@ class RawJson(JsonLines):
         if not weighty and monotonic() < self._next.get(task, 0.0):
             return
         self._next[task] = monotonic() + _FRAME
-        now = rfc3339(time())
+        now = rfc3339(self._clock())
         status = {"id": task.key, "vertex": self._digest(number), "name": task.status, "current": task.count}
         status |= {"total": task.total} if task.total else {}
         self._write(statuses=[{**status, "timestamp": now, **({"completed": now} if task.over else {})}])
 
     def end(self, number: int, how: str, seconds: float, why: str) -> None:
         """The vertex has completed."""
-        vertex = self._vertexes[number] | {"completed": rfc3339(time())}
+        vertex = self._vertexes[number] | {"completed": rfc3339(self._clock())}
         vertex |= {"cached": True} if how == "CACHED" else {}
         if how in ("ERROR", "CANCELED"):
             vertex["error"] = why or "context canceled"

@@ -9,6 +9,19 @@ _BUILDX = {
     "build": COMMON["build"],
     "create": CommandEntry("buildx", "Create a new builder instance", "CREATE"),
     "du": CommandEntry("buildcache", "Disk usage of the build cache", "DU"),
+    "history export": CommandEntry(
+        "buildhistory", "Export build records into Docker Desktop bundle", "EXPORT"
+    ),
+    "history import": CommandEntry("buildhistory", "Import build records into Docker Desktop", "IMPORT"),
+    "history inspect": CommandEntry("buildhistory", "Inspect a build record", "INSPECT"),
+    "history inspect attachment": CommandEntry(
+        "buildhistory", "Inspect a build record attachment", "ATTACHMENT"
+    ),
+    "history logs": CommandEntry("buildhistory", "Print the logs of a build record", "LOGS"),
+    "history ls": CommandEntry("buildhistory", "List build records", "LS"),
+    "history open": CommandEntry("buildhistory", "Open a build record in Docker Desktop", "OPEN"),
+    "history rm": CommandEntry("buildhistory", "Remove build records", "RM"),
+    "history trace": CommandEntry("buildhistory", "Show the OpenTelemetry trace of a build record", "TRACE"),
     "imagetools create": CommandEntry("imagetools", "Create a new image based on source images", "CREATE"),
     "imagetools inspect": CommandEntry("imagetools", "Show details of an image in the registry", "INSPECT"),
     "inspect": CommandEntry("buildx", "Inspect current builder instance", "INSPECT"),

@@ -171,8 +171,9 @@ def _within(first: str, group: Group, rest: Sequence[str]) -> tuple[str, Command
     if not rest or rest[0].startswith("-"):
         return first, group, rest
     second = group.aliases.get(rest[0], rest[0])
-    if (two := " ".join(rest[:2])) in group.commands:
-        return f"{first} {two}", group.commands[two], rest[2:]
+    for count in (3, 2):
+        if (two := " ".join(rest[:count])) in group.commands:
+            return f"{first} {two}", group.commands[two], rest[len(two.split()) :]
     begins = {name.split()[0] for name in group.commands}
     if second in begins - {*group.commands}:
         if not "".join(rest[1:2]).strip("-h"):

@@ -75,8 +75,8 @@ class Built(Value):
     """A finished build: the image, and how many steps were done (`ran`) or kept (`cached`).
 
     `images` has that of each platform, in their order; `image` is then the one that the tags name.
-    `attestations` are what was asked for of each, to be given to `Engine.outputs`. `advice` is what could be
-    done better.
+    `attestations` are what was asked for of each, for `Engine.outputs`. `advice` says what could be better.
+    `ref` is the name of the build's record.
     """
 
     image: Image
@@ -85,6 +85,7 @@ class Built(Value):
     images: tuple[Image, ...] = ()
     attestations: tuple[tuple[Predicate, ...], ...] = ()
     advice: tuple[Advice, ...] = ()
+    ref: str = ""
 
 
 class Engine(Wiring):

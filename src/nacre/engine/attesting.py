@@ -38,7 +38,7 @@ class _Attesting:
 
     def __init__(self, engine: Engine, inputs: Inputs, options: BuildOptions, report: BuildReport) -> None:
         self._engine, self._options, self._report = engine, options, report
-        source = _redacted(inputs.source[0]), inputs.source[1]
+        source = redacted(inputs.source[0]), inputs.source[1]
         request = BuildRequest(
             tuple(_arguments(options)), tuple(_locals(inputs)), source, inputs.name, inputs.dockerfile,
             tuple(_versioned(inputs)),
@@ -75,7 +75,7 @@ class _Attesting:
         from ..images.attestations.provenance import provenance
 
         materials = result.materials or BuildMaterials()
-        urls = tuple((_redacted(url), digest) for url, digest in materials.urls)
+        urls = tuple((redacted(url), digest) for url, digest in materials.urls)
         return provenance(options, self._request, materials.replace(urls=urls), self._known)
 
     def _known(self, name: str, manifest: Digest) -> Digest:
@@ -93,7 +93,7 @@ def _arguments(options: BuildOptions) -> Iterator[tuple[str, str]]:
     yield from ((f"label:{key}", value) for key, value in options.labels)
     for name, value in options.contexts:
         remote = image_of(value) is not None or repository_of(value) or is_url(value)
-        yield f"context:{name}", _redacted(value) if remote else f"local:{name}"
+        yield f"context:{name}", redacted(value) if remote else f"local:{name}"
     plain = {
         "target": options.target, "add-hosts": ",".join(line.replace(":", "=", 1) for line in options.hosts),
         "force-network-mode": options.network if options.network != "host" else "",
@@ -118,10 +118,10 @@ def _versioned(inputs: Inputs) -> list[tuple[str, str]]:
     from ..services.build.checkout import Checkout
 
     found = Checkout.find(inputs.folder, "")
-    return [(name, _redacted(value)) for name, value in found.described()] if found else []
+    return [(name, redacted(value)) for name, value in found.described()] if found else []
 
 
-def _redacted(url: str) -> str:
+def redacted(url: str) -> str:
     """Without the password or token in it."""
     try:
         parts = urlsplit(url)

@@ -46,7 +46,9 @@ if TYPE_CHECKING:
     from . import Engine
     from .archives import Downloaded, Origin
 
-    Sum = tuple[Image, int, int, tuple[Image, ...], tuple[tuple[Predicate, ...], ...], tuple[Advice, ...]]
+    Sum = tuple[
+        Image, int, int, tuple[Image, ...], tuple[tuple[Predicate, ...], ...], tuple[Advice, ...], str
+    ]
     """The fields of `Built`."""
 
 
@@ -95,9 +97,15 @@ def build(
 
     The second is "", a Dockerfile or its URL.
     """
+    from .buildrecords import BuildRecording
+
     options = permitted_options(engine, options)
     sources, report = sources_of(engine, options, pull), BuildReport(progress or NullProgress())
-    with opened_inputs(engine, origins, sources, options, report) as inputs:
+    with (
+        BuildRecording(engine, origins, options, report) as recording,
+        opened_inputs(engine, origins, sources, options, report) as inputs,
+    ):
+        recording.read(inputs)
         if stand := options.on_fail:
 
             def quoted(error: BuildFailed) -> Stdio | None:
@@ -110,7 +118,7 @@ def build(
         except (DockerfileError, BuildFailed) as error:
             quote(inputs, error)
             raise
-        return attested(engine, inputs, options, results, report)
+        return recording.made(attested(engine, inputs, options, results, report))
 
 
 def attested(
@@ -319,7 +327,7 @@ def summed(results: list[BuildResult]) -> Sum:
     images = tuple(result.image for result in results)
     ran, cached = sum(result.ran for result in results), sum(result.cached for result in results)
     predicates = tuple(result.predicates for result in results)
-    return runnable(images), ran, cached, images, predicates, results[0].advice
+    return runnable(images), ran, cached, images, predicates, results[0].advice, results[0].ref
 
 
 def completed(engine: Engine, results: list[BuildResult], tags: Sequence[Reference]) -> Sum:

@@ -8,7 +8,7 @@ from ..words.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from ..images.audit.cacheusage import CacheRecord
     from ..images.audit.check import Report
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..words.digest import Digest
     from ..words.oci import ImageConfig, Platform
     from ..words.progress import Progress
+    from .buildhistory import BuildRecord
     from .wiring import Wiring
 
 
@@ -177,6 +178,56 @@ class System:
             lambda store: prune(store, limits, picked)
         )
         return done
+
+    def builds(self, *, checkout: str = "") -> list[BuildRecord]:
+        """The records of builds, those that are at work first, then the newest.
+
+        `checkout` is a folder: only those of the repository that it was cloned from. Raises NotFound.
+        """
+        from .buildhistory import builds, repository_of
+
+        found: list[BuildRecord] = self._engine.inside(builds)
+        origin = repository_of(checkout) if checkout else ""
+        return [one for one in found if origin in ("", one.repository)]
+
+    def build(self, ref: str = "") -> BuildRecord:
+        """One of them: by its name, `^N` for that many before the newest, "" for the newest.
+
+        Raises NotFound, UsageError.
+        """
+        from .buildhistory import find
+
+        found: BuildRecord = self._engine.inside(lambda store: find(store, ref))
+        return found
+
+    def build_log(self, ref: str, progress: Callable[[Callable[[], float]], Progress]) -> None:
+        """Tell the log of a build again: `progress` is called with a clock, the time when it was told first.
+
+        Raises NotFound, UsageError.
+        """
+        from .buildhistory import log_of, replay
+
+        started, events = self._engine.inside(lambda store: log_of(store, ref))
+        replay(started, events, progress)
+
+    def build_attachment(
+        self, ref: str = "", digest: str = "", *, type: str = "", platform: str = ""
+    ) -> bytes:  # fmt: skip
+        """A document about a build, by its digest or type: its manifest, config (image), provenance or SBOM.
+
+        Raises NotFound, also for an image that is gone, UsageError.
+        """
+        from .buildhistory import attachment
+
+        found: bytes = self._engine.inside(lambda store: attachment(store, ref, digest, type, platform))
+        return found
+
+    def remove_builds(self, refs: Sequence[str] = (), *, all: bool = False) -> list[str]:
+        """Forget records of builds that are over, not what they built; their names. Raises NotFound."""
+        from .buildhistory import remove_builds
+
+        gone: list[str] = self._engine.inside(lambda store: remove_builds(store, refs, all=all))
+        return gone
 
     def check_reset(self) -> None:
         """Raises NotFound, StoreError, Conflict for what `reset` would refuse."""

@@ -13,6 +13,7 @@ from ..words.progress import NullProgress
 from ..words.value import Value
 from . import building
 from .building import attested
+from .buildrecords import BuildRecording
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class TargetBuilder:
         self._engine, self._targets = engine, targets
         self._report = BuildReport(progress or NullProgress())
         self._projects: dict[str, list[BuildResult]] = {}
+        self._recordings: dict[str, BuildRecording] = {}
 
     def build(self) -> list[BuildResult]:
         """What each has made, in their order, one result for each platform."""
@@ -74,7 +76,18 @@ class TargetBuilder:
             return [result for target in self._targets for result in found[target.name]]
 
     def _attested(self, target: BuildTarget, results: list[BuildResult]) -> list[BuildResult]:
-        return attested(self._engine, target.inputs, target.options, results, self._report)
+        done = attested(self._engine, target.inputs, target.options, results, self._report)
+        return self._recordings[target.name].made(done)
+
+    def _recording(
+        self, stack: ExitStack, target: BakeTarget, options: BuildOptions, report: BuildReport
+    ) -> BuildRecording:
+        """The record of a target, which ends with the stack."""
+        name = target.name if len(self._targets) > 1 else ""
+        origins = target.context, target.dockerfile
+        made = BuildRecording(self._engine, origins, options, report, name)
+        self._recordings[target.name] = stack.enter_context(made)
+        return made
 
     def _ready(self, stack: ExitStack, target: BakeTarget) -> BuildTarget | None:
         """None for a project without a Dockerfile, which has been built then."""
@@ -90,13 +103,16 @@ class TargetBuilder:
             options = building.permitted_options(engine, self._linked(target))
             sources = building.sources_of(engine, options, target.pull)
             origins = target.context, target.dockerfile
+            recording = self._recording(stack, target, options, report)
             opened.append(
                 stack.enter_context(building.opened_inputs(engine, origins, sources, options, report))
             )
+            recording.read(opened[0])
             if opened[0].is_project:
                 wanted = building.for_project(engine, options, target.pull)
                 results = building.built(engine, opened[0], wanted, sources, report)
-                self._projects[target.name] = attested(engine, opened[0], options, results, report)
+                done = attested(engine, opened[0], options, results, report)
+                self._projects[target.name] = recording.made(done)
                 return None
             building.check_for_dockerfile(options, opened[0])
             builder = stack.enter_context(building.builder_of(engine, options, sources, report))

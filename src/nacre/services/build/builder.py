@@ -162,7 +162,8 @@ class BuildResult(Value):
     """The image, and how many steps had to be done (`ran`) or existed already (`cached`).
 
     `materials` is what it was made from, where attestations are to be made, and `predicates` what they say.
-    `advice` is that of the whole build.
+    `advice` is that of the whole build. `bases` are the images it was made from: name, platform and digest.
+    `ref` is the name of the record of the build, "" for one without.
     """
 
     image: Image
@@ -171,6 +172,8 @@ class BuildResult(Value):
     materials: BuildMaterials | None = None
     predicates: tuple[Predicate, ...] = ()
     advice: tuple[Advice, ...] = ()
+    bases: tuple[tuple[str, str, str], ...] = ()
+    ref: str = ""
 
 
 class Builder:
@@ -223,7 +226,14 @@ class Builder:
         write_caches(self._writers, steps, standing, self._report, elsewhere, mounts)
         advice = self._advice(sessions, standing)
         return [
-            BuildResult(image, session.cache.ran, session.cache.cached, session.materials, advice=advice)
+            BuildResult(
+                image,
+                session.cache.ran,
+                session.cache.cached,
+                session.materials,
+                advice=advice,
+                bases=session.bases(),
+            )
             for image, session in zip(images, sessions, strict=True)
         ]
 

@@ -197,7 +197,7 @@ class Graph:
             if job.brief and not self._running and not self._queue:
                 self._do_here(job)
                 return
-            job.shown = StepsOfChild(self._steps)
+            job.shown = StepsOfChild(job.stages[0].session.report.steps)
             with Blocked() as mask:  # a signal comes before there is a child, or once that can be ended
                 job.child = self._forked(job, mask)
                 self._running[job.child.fileno()] = job

@@ -46,8 +46,13 @@ class BuildReport:
 
     def begin(self, title: str) -> int:
         """Begin a step; its number."""
+        number = self.count()
+        self.steps.begin(number, title)
+        return number
+
+    def count(self) -> int:
+        """The next number of a step."""
         self._count += 1
-        self.steps.begin(self._count, title)
         return self._count
 
 
@@ -61,7 +66,11 @@ class _TargetReport(BuildReport):
     def begin(self, title: str) -> int:
         """Begin a step; its number among those of all builds."""
         rest = f" {title[1:]}" if title.startswith("[") else f"] {title}"
-        return self._whole.begin(f"[{self._target}{rest}")
+        return super().begin(f"[{self._target}{rest}")
+
+    def count(self) -> int:
+        """The next number of all builds."""
+        return self._whole.count()
 
 
 class StepReport:

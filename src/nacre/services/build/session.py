@@ -481,6 +481,12 @@ class BuildSession:
             raise Waiting(("image", name, platform), work)
         return Image.load(self.store, work())
 
+    def bases(self) -> tuple[tuple[str, str, str], ...]:
+        """Name, platform and digest of the images that were needed."""
+        return tuple(
+            (name, str(image.config.platform), str(image.digest)) for name, image in self.used_images()
+        )
+
     def used_images(self) -> list[tuple[str, Image]]:
         """The images that were needed, by the names of the file."""
         return [(name, image) for (name, _), image in self._images.items()]
