@@ -61,6 +61,7 @@ class Nowhere:
 
     link_of: Any = neighbour
     changed: Any = neighbour
+    attached: Any = neighbour
     seen_as: Any = neighbour
 
 

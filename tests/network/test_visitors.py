@@ -30,9 +30,17 @@ class Link:
 
 
 class Routes:
-    own, gateway = OWN, GATEWAY
+    """Those of a container in one network after the other; `looks` counts what was looked up."""
+
+    def __init__(self) -> None:
+        self.own, self.gateway, self.looks = OWN, GATEWAY, 0
+        self.attached: object = []
+
+    def move(self, own: bytes, gateway: bytes) -> None:
+        self.own, self.gateway, self.attached = own, gateway, []
 
     def seen_as(self, _address: bytes) -> tuple[bytes, bytes]:
+        self.looks += 1
         return self.own, self.gateway
 
 
@@ -131,10 +139,14 @@ def test_a_container_that_moves_is_reached_at_its_new_address(
 ) -> None:
     """`network disconnect` and `connect`; nobody answers from the old one any more."""
     old = port.visit(people[0], b"before")
-    port.routes.own, port.routes.gateway = bytes((10, 91, 0, 7)), bytes((10, 91, 0, 1))
+    port.routes.move(bytes((10, 91, 0, 7)), bytes((10, 91, 0, 1)))
     new = port.visit(people[0], b"after")
     assert new[1:4] == (port.routes.own, 53, port.routes.gateway)
     assert port.visit(people[0], b"again") == new
+    assert port.routes.looks == 2
+    port.routes.move(port.routes.own, port.routes.gateway)  # a network that is not the way in
+    assert port.visit(people[0], b"still") == new
+    assert port.routes.looks == 3
     assert not port.visitors.answer(old, b"late")
     assert port.visitors.answer(new, b"answer")
     assert people[0].recv(99) == b"answer"

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     class VisitorRoutes(Protocol):
         """How who comes is seen. Addresses are packed."""
 
+        @property
+        def attached(self) -> object:
+            """Another object after each network that was joined or left."""
+
         def seen_as(self, address: bytes) -> tuple[bytes, bytes]:
             """The container's address, and that of the visitor inside. Raises ValueError for no way in."""
 
@@ -63,13 +67,15 @@ class UdpVisitors:
 
     def _visitor(self, who: tuple[int, Any], claim: Claim) -> _UdpVisitor:
         """One who has met the container at another address is met anew: it has changed its networks."""
-        own, inside = self._routes.seen_as(packed(who[1][0].partition("%")[0]))
-        visitor = self._known.get(who)
-        if visitor and (visitor.key[1], visitor.key[3]) == (own, inside):
-            return visitor
-        if visitor:
-            self._forget(visitor)
-        return self._met(who, claim, own, inside)
+        visitor, attached = self._known.get(who), self._routes.attached
+        if visitor is None or visitor.attached is not attached:
+            own, inside = self._routes.seen_as(packed(who[1][0].partition("%")[0]))
+            if visitor is None or (visitor.key[1], visitor.key[3]) != (own, inside):
+                if visitor:
+                    self._forget(visitor)
+                visitor = self._met(who, claim, own, inside)
+            visitor.attached = attached
+        return visitor
 
     def _met(self, who: tuple[int, Any], claim: Claim, own: bytes, inside: bytes) -> _UdpVisitor:
         if len(self._known) >= _MOST:
@@ -108,3 +114,5 @@ class UdpVisitors:
 class _UdpVisitor:
     def __init__(self, who: tuple[int, Any], claim: Claim, key: Key) -> None:
         self.who, self.claim, self.key, self.used = who, claim, key, 0.0
+        self.attached: object = None
+        """What the container's networks were when the address was looked up."""

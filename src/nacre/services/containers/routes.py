@@ -75,6 +75,11 @@ class ContainerRoutes(Routes):
         own = way.address if len(address) == 4 else way.address6
         return packed(own) if own else b""
 
+    @property
+    def attached(self) -> object:
+        """Another object after each network that was joined or left."""
+        return self._network.attached
+
     def seen_as(self, address: bytes) -> tuple[bytes, bytes]:
         """The container's address, and that of a visitor: the gateway's for one that means nothing inside.
 
