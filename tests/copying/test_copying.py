@@ -14,7 +14,9 @@ from tarkit import tar_of
 from nacre.ground.work.budget import Budget
 from nacre.images.arrows.copying import Choice, Copied, copy
 from nacre.images.model.blobinfo import MOST, BlobInfoCache
+from nacre.images.model.image import find
 from nacre.images.places.layout import LayoutFolder
+from nacre.images.places.local import StoreSink
 from nacre.images.places.place import ANY, Place, Places
 from nacre.services.client import Client, ClientConfig, Policy, TransportLimits
 from nacre.services.client.uploadrecords import UploadFolder
@@ -154,6 +156,15 @@ def test_an_index_in_an_index(two: Two) -> None:
     assert {entry.digest, inner.descriptor.digest, outer.descriptor.digest, "2"} <= {
         target for _, target in two.other.manifests
     }
+
+
+def test_a_name_is_asked_for_once_on_the_way_into_a_store(two: Two, image: Image, store: Any) -> None:
+    image.put(two.source(), "1")
+    two.fake.requests.clear()
+    copy(two.source(), name(two.fake), StoreSink(store, Reference.parse("app:1")), "app:1", ALL)
+    asked = [path for _, path, _ in two.fake.requests if "/manifests/" in path]
+    assert len(asked) == 1, asked
+    assert str(find(store, "app:1").descriptor.digest) == image.descriptor.digest
 
 
 def test_indexes_nested_too_deep_are_refused(two: Two) -> None:

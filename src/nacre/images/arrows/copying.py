@@ -166,7 +166,7 @@ def _into_store(
             "the store keeps manifests unchanged", hint="choose the format when you push or copy the image"
         )
     assert sink.name is not None
-    wanted = WantedImage(reference, sink.name, choice.platform)
+    wanted = WantedImage(reference, sink.name, choice.platform, top)
     with sink.store.leases.hold():
         done = bring(source, sink.store, wanted, progress, choice.budget)
         if top and (index := take_attached(source, reference, sink.store, top, done.image.digest)):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..layers.job import LayerJob
     from ..layers.lazy import LazyLayer
     from ..layers.receive import LayingSteps
+    from ..model.schema import Document
     from ..model.source import Ranged, Source
 
 _MAX_INDEX_DEPTH = 4
@@ -114,11 +115,15 @@ class _Referrers:
 
 
 class WantedImage(Value):
-    """The image that `reference` names at a source, for one `platform`; its `name` here."""
+    """The image that `reference` names at a source, for one `platform`; its `name` here.
+
+    `top` is what the source has answered already, so that a tag that moves meanwhile counts once.
+    """
 
     reference: Reference
     name: Reference
     platform: Platform | None = None
+    top: Document | None = None
 
 
 def pull_lazily(
@@ -195,7 +200,7 @@ def bring(
 ) -> PullResult:  # fmt: skip
     """As `pull`, under another name perhaps; `first` as in `receive.take`."""
     with store.leases.hold():
-        top, data = _top(source, store, wanted.reference)
+        top, data = wanted.top or _top(source, store, wanted.reference)
         document = choose(source, store, wanted.reference, top, data, wanted.platform)
         descriptor = document[0]
         image, moved = take(source, store, document, progress, budget or store.budget, first)
