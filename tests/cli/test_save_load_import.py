@@ -104,6 +104,11 @@ def test_import_from_a_file_with_changes(nacre: Nacre, tmp_path: Path):
     assert said == {"Entrypoint": ["/x"], "Env": ["A=1"]}
     assert document["Architecture"] == "arm64"
     assert document["Comment"] == "from me"
+    for words in (["image", "inspect"], ["history"]):
+        assert nacre(*words, "--platform", "linux/arm64", "app:1").out
+        refused = nacre(*words, "--platform", "linux/s390x", "app:1", check=False)
+        assert refused.code == 1
+        assert "platform (linux/arm64) does not match the specified platform (linux/s390x)" in refused.err
 
 
 def test_equal_imports_give_equal_images(nacre: Nacre, app: str):

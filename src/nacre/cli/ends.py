@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..words.errors import Unsupported, UsageError
 from ..words.oci import Platform
-from .options import Option, choice, flag, number, text
+from .options import Option, choice, flag, number, platform_of, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def platform(args: Args) -> Platform | None:
     """The platform that was asked for, None for that of this machine. Raises UsageError, InvalidName."""
     given = [name for name in ("override-os", "override-arch", "override-variant") if name in _given(args)]
     if not given:
-        return Platform.parse(args.platform) if args.platform else None
+        return platform_of(args)
     if args.platform:
         raise UsageError(f"--platform and --{given[0]} are mutually exclusive")
     usual = Platform.host()

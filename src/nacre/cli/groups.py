@@ -47,7 +47,9 @@ GROUPS = {
             "diff": COMMANDS["diff"],
             "exec": COMMON["exec"],
             "export": COMMANDS["export"],
-            "inspect": CommandEntry("inspect", "Display detailed information on one or more containers"),
+            "inspect": CommandEntry(
+                "inspect", "Display detailed information on one or more containers", "CONTAINER"
+            ),
             "kill": COMMANDS["kill"],
             "logs": COMMANDS["logs"],
             "ls": COMMON["ps"],
@@ -76,7 +78,7 @@ GROUPS = {
             "explore": COMMANDS["explore"],
             "history": COMMANDS["history"],
             "import": COMMANDS["import"],
-            "inspect": CommandEntry("inspect", "Display detailed information on one or more images"),
+            "inspect": CommandEntry("inspect", "Display detailed information on one or more images", "IMAGE"),
             "load": COMMANDS["load"],
             "ls": COMMON["images"],
             "prune": CommandEntry("prune", "Remove unused images", "IMAGE"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .options import Command, flag
+from .options import Command, flag, platform_of, text
 from .output import (
     FORMAT,
     NO_TRUNC,
@@ -36,7 +36,7 @@ _EPOCH = 946684800.0
 
 def run(context: Context, args: Args) -> int:
     """List the steps, the newest first."""
-    image = context.engine.image(args.positionals[0])
+    image = context.engine.image(args.positionals[0], platform_of(args))
     rows = [_row(step, size, args) for step, size in steps(image)]
     rows.reverse()
     if rows:
@@ -94,6 +94,7 @@ COMMAND = Command(
         FORMAT,
         flag("-H, --human", "Print sizes and dates in human readable format", default=True),
         NO_TRUNC,
+        text("--platform", "Show history for the given platform"),
         QUIET,
     ),
 )

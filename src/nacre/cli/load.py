@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..words.errors import UsageError
-from .options import Command, flag, text
+from .options import Command, flag, platform_of, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 def run(context: Context, args: Args) -> int:
     """Load every image of the archive and say under which names."""
-    from ..words.oci import Platform
-
-    platform = Platform.parse(args.platform) if args.platform else None
+    platform = platform_of(args)
     if not args.input and context.stdin.isatty():
         raise UsageError("requested load from a terminal", hint="name a file with -i, or redirect")
     origin = context.input if args.input in ("", "-") else args.input

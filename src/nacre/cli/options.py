@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from ..words.oci import Platform
     from .context import Context
 
 _TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
@@ -154,6 +155,13 @@ class Args:
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any: ...
+
+
+def platform_of(args: Args) -> Platform | None:
+    """What `--platform` says, None where it was not given. Raises InvalidName."""
+    from ..words.oci import Platform
+
+    return Platform.parse(args.platform) if args.platform else None
 
 
 class HelpWanted(Exception):

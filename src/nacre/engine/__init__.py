@@ -142,11 +142,13 @@ class Engine(Wiring):
         return list(rows(self, digests))
 
     @checked
-    def image(self, name: str) -> Image:
-        """The image in the store that a reference, an id or the beginning of one names. Raises NotFound."""
+    def image(self, name: str, platform: Platform | None = None) -> Image:
+        """The image in the store that a reference, an id or the beginning of one names, for `platform` if
+        one is given. Raises NotFound.
+        """
         from ..images.model.image import find
 
-        return find(self.store, name)
+        return find(self.store, name, platform)
 
     @checked
     def explore(self, name: str) -> Exploration:
@@ -682,11 +684,6 @@ def _stored(store: Store, name: str, platform: Platform | None) -> Image | None:
     from ..images.model.image import find
 
     try:
-        image = find(store, name)
+        return find(store, name, platform)
     except NotFound:
         return None
-    if platform is None:
-        return image
-    from ..images.model.platforms import beside, fits
-
-    return image if fits(image, platform) else beside(image, name, platform)

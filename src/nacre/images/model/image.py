@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ...stores.store import Store
     from ...stores.trees.reading.view import Found, TreeView
     from ...words.mount import Mount
-    from ...words.oci import Descriptor
+    from ...words.oci import Descriptor, Platform
 
 _CONFIGS = (OCI_CONFIG, DOCKER_CONFIG)
 _NO_TYPES = ("", "application/octet-stream", "application/json", "text/html", "text/plain")
@@ -174,16 +174,22 @@ def check_layers(manifest: Manifest, config: ImageConfig) -> None:
         raise InvalidDocument(f"manifest has {layers} layers, but its config lists {diff_ids} diff ids")
 
 
-def find(store: Store, text: str) -> Image:
+def find(store: Store, text: str, platform: Platform | None = None) -> Image:
     """The image that `text` names: a reference, an id or the beginning of one, a digest.
 
-    A name wins over an id, as with docker. Raises NotFound (`No such image: x`), InvalidName, and
-    Conflict when the beginning of an id fits several images.
+    With `platform` the one of the same index that is for it. A name wins over an id, as with docker.
+    Raises NotFound (`No such image: x`), InvalidName, and Conflict when the beginning of an id fits
+    several images.
     """
     descriptor = lookup(store, text)
     if descriptor is None:
         raise NotFound(f"No such image: {_complete(text)}")
-    return Image.load(store, descriptor)
+    image = Image.load(store, descriptor)
+    if platform is None:
+        return image
+    from .platforms import suited
+
+    return suited(image, text, platform)
 
 
 def lookup(store: Store, text: str) -> Descriptor | None:

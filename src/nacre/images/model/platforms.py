@@ -76,6 +76,14 @@ def beside(image: Image, name: str, platform: Platform) -> Image | None:
     return None
 
 
+def suited(image: Image, name: str, platform: Platform) -> Image:
+    """What `name` means for a platform: `image`, or another of its index. Raises NotFound."""
+    found = image if fits(image, platform) else beside(image, name, platform)
+    if found is None:
+        raise NotFound(misfit(image, name, platform))
+    return found
+
+
 def runnable(images: Sequence[Image]) -> Image:
     """The image that suits this machine best, else the first."""
     host = Platform.host()
