@@ -350,7 +350,7 @@ def test_a_terminal_that_is_none(nacre: Nacre, busybox_image: str) -> None:
 
 
 def test_ps(nacre: Nacre, busybox_image: str) -> None:
-    assert nacre("ps").lines == ["CONTAINER ID   IMAGE   COMMAND   CREATED   STATUS   PORTS   NAMES"]
+    assert nacre("ps").lines == ["CONTAINER ID   IMAGE     COMMAND   CREATED   STATUS    PORTS     NAMES"]
     nacre("create", "--name", "a1", "-l", "x=1", busybox_image, "sleep", "1000000000000000000000")
     nacre("create", "--name", "b1", busybox_image, "true")
     assert [json.loads(line)["Names"] for line in nacre("ps", "-a", "--format", "json").lines] == ["b1", "a1"]

@@ -18,5 +18,7 @@ def test_create_reads_the_proxies_of_docker_once(nacre: Nacre, busybox_image: st
 
 
 def test_create_tells_bad_options_from_the_rest(nacre: Nacre, busybox_image: str) -> None:
-    assert nacre("create", "--mount", "type=nosuch,target=/x", busybox_image, check=False).code == 125
+    assert nacre("create", "--memory", "x", busybox_image, check=False).code == 125
+    for words in (["--mount", "type=nosuch,target=/x"], ["--cap-add", "nosuch"], ["-w", "relative"]):
+        assert nacre("create", *words, busybox_image, "true", check=False).code == 1
     assert nacre("create", "--pull", "never", "nosuch:1", check=False).code == 1

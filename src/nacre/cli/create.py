@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..words.errors import InvalidLimit, InvalidName, UsageError
+from ..words.errors import NacreError
 from .options import Command
 from .run import CREATE_OPTIONS, asked
 
@@ -19,10 +19,6 @@ def run(context: Context, args: Args) -> int:
     later = context.later(args.quiet)
     try:
         row = _created(context, args, later)
-    except UsageError as error:  # docker ends with 125 for options that it cannot read
-        if not isinstance(error, InvalidName | InvalidLimit):
-            error.exit_code = 125
-        raise
     finally:
         later.close()
     if args.cidfile:
@@ -33,7 +29,11 @@ def run(context: Context, args: Args) -> int:
 
 
 def _created(context: Context, args: Args, progress: Progress) -> ContainerRow:
-    image, command, options = asked(context, args)
+    try:
+        image, command, options = asked(context, args)
+    except NacreError as error:  # what docker's client cannot read; the rest its daemon refuses, with 1
+        error.exit_code = 125
+        raise
     return context.engine.containers.create(image, command, options, progress=progress)
 
 

@@ -28,7 +28,8 @@ FILTER = many("-f, --filter", "Filter output based on conditions provided", type
 LISTING: tuple[Option, ...] = (FILTER, FORMAT, NO_TRUNC, QUIET)
 """The four options every listing has."""
 
-_GAP = 3
+_GAP, _NARROWEST = 3, 10
+"""Between columns, and the least width of a column with that. Source: docker/cli, formatter.Context."""
 
 
 def listing(
@@ -162,7 +163,7 @@ def inspect_one(context: Context, document: Any, form: str) -> None:
 
 
 def table(
-    context: Context, headings: Sequence[str], rows: Iterable[Sequence[Any]], narrowest: int = 0
+    context: Context, headings: Sequence[str], rows: Iterable[Sequence[Any]], narrowest: int = _NARROWEST
 ) -> None:
     """Columns as docker's: three spaces between them, `narrowest` with these; the last one not padded."""
     lines = [[*headings], *([_shown(value) for value in row] for row in rows)]

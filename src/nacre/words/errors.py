@@ -2,8 +2,7 @@
 
     NacreError
     ├── UsageError              bad command line or bad argument of the API
-    │   ├── InvalidName         a reference, digest, platform or container name outside its grammar
-    │   └── InvalidLimit        a limit of memory, processors and the like that makes no sense
+    │   └── InvalidName         a reference, digest, platform or container name outside its grammar
     ├── NotFound                an image, container, blob, file, tag that is not there
     ├── Conflict                a name in use, an image in use, a container running
     ├── ContentError            bytes from outside that are not what they claim to be
@@ -56,10 +55,6 @@ class UsageError(NacreError):
 
 class InvalidName(UsageError):
     """A name outside its grammar."""
-
-
-class InvalidLimit(UsageError):
-    """A limit that makes no sense here, as docker's daemon says it: not an option that cannot be read."""
 
 
 class NotFound(NacreError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from ...words.errors import InvalidLimit
+from ...words.errors import UsageError
 from ...words.value import Value
 from .hierarchies import read
 
@@ -29,12 +29,12 @@ def machine() -> Machine:
 
 
 def disk_numbers(path: str) -> tuple[int, int]:
-    """Major and minor number of a disk. Raises InvalidLimit."""
+    """Major and minor number of a disk. Raises UsageError."""
     try:
         info = os.stat(path)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise InvalidLimit(f"cannot limit the device {path}: {why.lower()}") from None
+        raise UsageError(f"cannot limit the device {path}: {why.lower()}") from None
     if not stat.S_ISBLK(info.st_mode):
-        raise InvalidLimit(f"cannot limit the device {path}: it is not a block device")
+        raise UsageError(f"cannot limit the device {path}: it is not a block device")
     return os.major(info.st_rdev), os.minor(info.st_rdev)

@@ -6,7 +6,7 @@ Source: moby daemon/daemon_unix.go (verifyPlatformContainerResources) and contai
 
 from __future__ import annotations
 
-from ...words.errors import Conflict, InvalidLimit
+from ...words.errors import Conflict, UsageError
 from ...words.value import Value
 
 TYPE_CHECKING = False
@@ -78,7 +78,7 @@ def _frozen(value: Any) -> Any:
 
 
 def checked(limits: Limits, machine: Machine) -> Limits:
-    """The same with docker's defaults. Raises InvalidLimit in docker's words."""
+    """The same with docker's defaults. Raises UsageError in docker's words."""
     for check in (_check_numbers, _check_memory, _check_processors, _check_parent):
         check(limits)
     _check_count(limits, machine)
@@ -94,52 +94,52 @@ def _check_numbers(limits: Limits) -> None:
         value = getattr(limits, name)
         for number in [each for _, each in value] if isinstance(value, tuple) else [value]:
             if isinstance(number, int) and not -_MOST <= number < _MOST:
-                raise InvalidLimit(f"the value {number} of {name.replace('_', '-')} is out of range")
+                raise UsageError(f"the value {number} of {name.replace('_', '-')} is out of range")
     for name in ("memory", "memory_reservation"):
         if getattr(limits, name) < 0:
-            raise InvalidLimit(f"invalid {name.replace('_', '-')}: {getattr(limits, name)} is negative")
+            raise UsageError(f"invalid {name.replace('_', '-')}: {getattr(limits, name)} is negative")
 
 
 def _check_memory(limits: Limits) -> None:
     memory, swap, soft = limits.memory, limits.memory_swap, limits.memory_reservation
     if 0 < memory < _LEAST_MEMORY:
-        raise InvalidLimit("Minimum memory limit allowed is 6MB")
+        raise UsageError("Minimum memory limit allowed is 6MB")
     if memory and 0 < swap < memory:
-        raise InvalidLimit("Minimum memoryswap limit should be larger than memory limit, see usage")
+        raise UsageError("Minimum memoryswap limit should be larger than memory limit, see usage")
     if not memory and swap > 0:
-        raise InvalidLimit("You should always set the Memory limit when using Memoryswap limit, see usage")
+        raise UsageError("You should always set the Memory limit when using Memoryswap limit, see usage")
     if not -1 <= limits.memory_swappiness <= _MOST_SWAPPY:
-        raise InvalidLimit(
+        raise UsageError(
             f"invalid value: {limits.memory_swappiness}. Valid memory swappiness range is 0-{_MOST_SWAPPY}"
         )
     if 0 < soft < _LEAST_MEMORY:
-        raise InvalidLimit("Minimum memory reservation allowed is 6MB")
+        raise UsageError("Minimum memory reservation allowed is 6MB")
     if memory and soft > memory:
-        raise InvalidLimit("Minimum memory limit can not be less than memory reservation limit, see usage")
+        raise UsageError("Minimum memory limit can not be less than memory reservation limit, see usage")
 
 
 def _check_processors(limits: Limits) -> None:
     if limits.cpus and limits.cpu_period:
-        raise InvalidLimit("Conflicting options: Nano CPUs and CPU Period cannot both be set")
+        raise UsageError("Conflicting options: Nano CPUs and CPU Period cannot both be set")
     if limits.cpus and limits.cpu_quota:
-        raise InvalidLimit("Conflicting options: Nano CPUs and CPU Quota cannot both be set")
+        raise UsageError("Conflicting options: Nano CPUs and CPU Quota cannot both be set")
     if limits.cpu_shares < 0:
-        raise InvalidLimit(f"invalid CPU shares ({limits.cpu_shares}): value must be a positive integer")
+        raise UsageError(f"invalid CPU shares ({limits.cpu_shares}): value must be a positive integer")
     if limits.cpu_shares == 1:
-        raise InvalidLimit("invalid CPU shares (1): the kernel knows no fewer than 2")
+        raise UsageError("invalid CPU shares (1): the kernel knows no fewer than 2")
     if limits.cpu_period and not _SHORTEST <= limits.cpu_period <= _LONGEST:
-        raise InvalidLimit(
+        raise UsageError(
             "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"
         )
     if 0 < limits.cpu_quota < _SHORTEST:
-        raise InvalidLimit("CPU cfs quota can not be less than 1ms (i.e. 1000)")
+        raise UsageError("CPU cfs quota can not be less than 1ms (i.e. 1000)")
     if limits.blkio_weight and not _LIGHTEST <= limits.blkio_weight <= _HEAVIEST:
-        raise InvalidLimit(f"Range of blkio weight is from {_LIGHTEST} to {_HEAVIEST}")
+        raise UsageError(f"Range of blkio weight is from {_LIGHTEST} to {_HEAVIEST}")
 
 
 def _check_count(limits: Limits, machine: Machine) -> None:
     if limits.cpus and not _LEAST_CPUS <= limits.cpus <= machine.processors:
-        raise InvalidLimit(
+        raise UsageError(
             f"range of CPUs is from 0.01 to {machine.processors}.00, as there are only "
             f"{machine.processors} CPUs available"
         )
@@ -151,9 +151,9 @@ def _check_set(name: str, what: str, text: str, available: str) -> None:
     try:
         wanted = numbers_of(text)
     except ValueError:
-        raise InvalidLimit(f"Invalid value {text} for cpuset {name}: invalid format: {text}") from None
+        raise UsageError(f"Invalid value {text} for cpuset {name}: invalid format: {text}") from None
     if not wanted <= numbers_of(available):
-        raise InvalidLimit(f"Requested {what} are not available - requested {text}, available: {available}")
+        raise UsageError(f"Requested {what} are not available - requested {text}, available: {available}")
 
 
 def numbers_of(text: str) -> set[int]:
@@ -172,7 +172,7 @@ def numbers_of(text: str) -> set[int]:
 def _check_parent(limits: Limits) -> None:
     parts = limits.cgroup_parent.split("/")
     if ".." in parts or any(not one.isprintable() for one in limits.cgroup_parent):
-        raise InvalidLimit(f"invalid cgroup parent {limits.cgroup_parent!r}: it must be a path without '..'")
+        raise UsageError(f"invalid cgroup parent {limits.cgroup_parent!r}: it must be a path without '..'")
 
 
 def updated(old: Limits, new: Limits) -> Limits:
