@@ -135,6 +135,7 @@ def test_detached(nacre: Nacre, busybox_image: str) -> None:
     nacre("start", "web")
     until(lambda: nacre("logs", "web").out.count("begin") == 2)
     nacre("kill", "web")
+    assert states(nacre) == {"web": "exited"}
     assert nacre("wait", "web").out == "137\n"
     nacre("start", "web")
     nacre("rm", "-f", "web")

@@ -32,7 +32,17 @@ _PATIENCE, _MOMENT = 30.0, 0.005
 
 
 def kill(containers: Containers, text: str, number: int) -> ContainerRow:
-    """Send a signal. Raises NotFound; Conflict when it does not run."""
+    """Send a signal; after SIGKILL wait for the end, as docker does, so that `rm` can follow.
+
+    Raises NotFound; Conflict when it does not run; SandboxError when it does not end.
+    """
+    row = _signal(containers, text, number)
+    if number == _SIGKILL:
+        _wait_for_keeper(containers, row, _USUAL)
+    return row
+
+
+def _signal(containers: Containers, text: str, number: int) -> ContainerRow:
     row = containers.get(text)
     record = loads(row.config_json)
     if row.is_live and record.get("restart"):
@@ -56,7 +66,7 @@ def kill_users(containers: Containers, folder: str) -> None:
         if folder in lazy_folders(containers.store, row.id):
             containers.tell(row, "corrupt", error="a layer of its image is not what the image says")
             with suppress(Conflict, NotFound):  # it has ended meanwhile
-                kill(containers, row.id, _SIGKILL)
+                _signal(containers, row.id, _SIGKILL)
 
 
 def _fail_readers(containers: ContainerListing, row: ContainerRow, timeout: float) -> None:
@@ -142,8 +152,13 @@ def end(
         keeper.send(folder, _SIGKILL)
         containers.tell(row, "kill", signal=_SIGKILL)
     _fail_readers(containers, row, _PATIENCE)
-    until = monotonic() + _PATIENCE
-    while keeper.is_kept(folder):
+    _wait_for_keeper(containers, row, _PATIENCE)
+
+
+def _wait_for_keeper(containers: ContainerListing, row: ContainerRow, seconds: float) -> None:
+    """Until how it ended is recorded. Raises SandboxError that says what holds it."""
+    until = monotonic() + seconds
+    while keeper.is_kept(containers.folder(row.id)):
         if monotonic() > until:
             raise SandboxError(f"container {row.name} does not end: {_what_holds(row)}")
         sleep(_MOMENT)
