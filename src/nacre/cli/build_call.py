@@ -112,16 +112,12 @@ def _print_comparison(context: Context, found: BuildComparison) -> None:
 def _read(args: Args) -> tuple[str, dict[str, str]]:
     """docker's `METHOD[,format=FORM][,ignorestatus=true]`; `lint` is another name of check."""
     name, *rest = ["check"] if args.check else args.call.split(",")
+    _check_asked(args)
     if args.print_dockerfile:
-        if args.check or args.call not in ("build", "dockerfile"):
-            other = "check" if args.check else f"call={args.call}"
-            raise UsageError(f"--print-dockerfile and --{other} ask for different things")
         name = "dockerfile"
-    if args.check and args.call not in ("build", "check", "lint"):
-        raise UsageError(f"--check and --call={args.call} ask for different things")
-    fields = {key: value for key, _, value in (field.partition("=") for field in rest)}
     name = name.removeprefix("frontend.")
     name = "check" if name == "lint" else name
+    fields = {key: value for key, _, value in (field.partition("=") for field in rest)}
     forms = ("json", "text", "sarif", "github") if name == "check" else ("json", "text")
     for key, value in fields.items():
         if key not in ("format", "ignorestatus") or (key == "format" and value not in forms):
@@ -130,6 +126,15 @@ def _read(args: Args) -> tuple[str, dict[str, str]]:
                 hint=f"write format={', format='.join(forms)} or ignorestatus=true",
             )
     return name, fields
+
+
+def _check_asked(args: Args) -> None:
+    """Raises UsageError for flags that contradict each other."""
+    if args.print_dockerfile and (args.check or args.call not in ("build", "dockerfile")):
+        other = "check" if args.check else f"call={args.call}"
+        raise UsageError(f"--print-dockerfile and --{other} ask for different things")
+    if args.check and args.call not in ("build", "check", "lint"):
+        raise UsageError(f"--check and --call={args.call} ask for different things")
 
 
 def _checked(document: Row) -> list[str]:

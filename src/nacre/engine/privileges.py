@@ -93,6 +93,16 @@ def _is_below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(f"{folder.rstrip('/')}/")
 
 
+def _distant_dockerfile(fields: Mapping[str, Any]) -> str:
+    """The Dockerfile of a target where it is of this machine and not in the context; else ""."""
+    context, written = fields["context"], fields["dockerfile"]
+    if is_folder(context):
+        path = os.path.join(context, written)
+        return "" if _is_below(os.path.abspath(path), os.path.abspath(context)) else path
+    here = written.removeprefix("cwd://")
+    return here if here != written or os.path.isabs(here) else ""
+
+
 def _needs(fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What a target wants: a name, or the kind of access and a path."""
     for name in fields.get("entitlements", ()):
@@ -100,14 +110,8 @@ def _needs(fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for source in (fields["context"], *fields.get("contexts", {}).values()):
         if is_folder(source):
             yield "fs.read", source
-    if is_folder(fields["context"]) and "dockerfile-inline" not in fields:
-        path = os.path.join(fields["context"], fields["dockerfile"])
-        if not _is_below(os.path.abspath(path), os.path.abspath(fields["context"])):
-            yield "fs.read", path
-    if not is_folder(fields["context"]) and "dockerfile-inline" not in fields:
-        here = fields["dockerfile"].removeprefix("cwd://")
-        if here != fields["dockerfile"] or os.path.isabs(here):  # of this machine, whatever the context
-            yield "fs.read", here
+    if "dockerfile-inline" not in fields and (path := _distant_dockerfile(fields)):
+        yield "fs.read", path
     for entry in fields.get("ssh", ()):
         yield ("fs.read", entry["paths"]) if "paths" in entry else ("ssh", "")
     for name, (kind, field) in _PATHS.items():

@@ -200,6 +200,11 @@ def more_process(given: GivenFlags, first: Mapping[str, Any]) -> dict[str, Any]:
         return read_process(read_file(given.text("process")), "--process")
     if len(given.arguments) < 2:
         raise UsageError("nacre-runtime exec takes a container id and a program")
+    return read_process(quickjson.dumps(_changed(given, first)).encode(), "the process")
+
+
+def _changed(given: GivenFlags, first: Mapping[str, Any]) -> dict[str, Any]:
+    """The process of the container with what the flags say."""
     process = {**first, "args": given.arguments[1:], "terminal": given.switch("tty")}
     process["env"] = [*(first.get("env") or ()), *given.many("env")]
     process["cwd"] = given.text("cwd") or first.get("cwd") or "/"
@@ -218,7 +223,7 @@ def more_process(given: GivenFlags, first: Mapping[str, Any]) -> dict[str, Any]:
     for flag, name in (("apparmor", "apparmorProfile"), ("process-label", "selinuxLabel")):
         if given.text(flag):
             process[name] = given.text(flag)
-    return read_process(quickjson.dumps(process).encode(), "the process")
+    return process
 
 
 def number_of(word: str) -> int:

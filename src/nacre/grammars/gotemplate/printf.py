@@ -251,25 +251,19 @@ class _Printer:
 
     def one(self, match: re.Match[str]) -> str:
         flags, width, precision, index, verb = match.groups()
-        wide, narrow, wrong = (
-            self.number(width),
-            self.number((precision or "")[1:] if precision else None),
-            "",
-        )
+        wide, narrow = self.number(width), 0 if precision == "." else self.number((precision or "")[1:])
         if verb == "%":
             return "%"
         if not verb:
             return "%!(NOVERB)"
-        wrong = ("" if wide is not _BAD else "%!(BADWIDTH)") + ("" if narrow is not _BAD else "%!(BADPREC)")
+        wrong = ("%!(BADWIDTH)" if wide is _BAD else "") + ("%!(BADPREC)" if narrow is _BAD else "")
         wide, narrow = (None if number is _BAD else number for number in (wide, narrow))
         if not self.jump(index):
             return f"%!{verb}(BADINDEX)"
         if self.next >= len(self.values):
             return f"{wrong}%!{verb}(MISSING)"
-        if isinstance(wide, int) and wide < 0:
+        if wide is not None and wide < 0:
             flags, wide = flags + "-", -wide
-        if precision is not None and narrow is None and precision == ".":
-            narrow = 0
         value = self.values[self.next]
         self.next += 1
         return wrong + shown(value, _Form(flags, wide, narrow, verb))
@@ -281,8 +275,10 @@ class _Printer:
         index, _, digits = written.rpartition("]")
         if index and not self.jump(index + "]"):
             return _BAD
+        if not digits:
+            return None
         if digits != "*":
-            return int(digits) if digits and int(digits) <= _MAX_WIDTH else None if not digits else _BAD
+            return _bounded(digits, _MAX_WIDTH)
         value = self.values[self.next] if self.next < len(self.values) else None
         self.next += 1
         good = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_WIDTH
@@ -293,10 +289,10 @@ class _Printer:
         if not index:
             return True
         self.jumped = True
-        digits = index[1:-1]
-        if not digits.isdecimal() or not 1 <= int(digits) <= len(self.values):
+        number = _bounded(index[1:-1], len(self.values))
+        if number is _BAD or number < 1:
             return False
-        self.next = int(digits) - 1
+        self.next = number - 1
         return True
 
     def rest(self) -> str:
@@ -309,4 +305,11 @@ class _Printer:
         return f"%!(EXTRA {', '.join(extra)})"
 
 
-_BAD = object()
+_BAD: Any = object()
+
+
+def _bounded(digits: str, most: int) -> Any:
+    """A number of at most so much, else `_BAD`."""
+    if not (digits.isascii() and digits.isdecimal()) or len(digits) > len(str(_MAX_WIDTH)):
+        return _BAD
+    return int(digits) if int(digits) <= most else _BAD

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
+    from ..limits.settings import Setting
+
     Resources = Mapping[str, Any]
 
 _ROOT, _POINT = 3, 4
@@ -174,25 +176,25 @@ def apply(groups: Sequence[ControlGroup], resources: Resources) -> None:
     resources = said(resources)
     _check_usage(groups, resources.get("memory") or {})
     versions = {1} if any(group.version == 1 and group.controllers for group in groups) else {2}
-    wanted = [
-        each
+    found = [
+        _file_of(setting, groups)
         for version in versions
-        for each in (*settings(resources, version), *more_settings(resources, version))
+        for setting in (*settings(resources, version), *more_settings(resources, version))
     ]
-    late = []
-    for setting in wanted:
-        folder = next((group.folder for group in groups if _is_in(setting.controller, group)), "")
-        choice = next((c for c in setting.choices if folder and os.path.exists(f"{folder}/{c[0]}")), None)
-        if not choice:
-            raise SandboxError(
-                f"linux.resources: there is no control group here that limits {setting.option}"
-            )
-        late.append((folder, *choice))
-    for folder, name, value in _refused(late):
+    for folder, name, value in _refused(found):
         try:
             write(folder, name, value)
         except OSError as error:
             raise SandboxError(f"cannot write {value!r} to {folder}/{name}: {error.strerror}") from None
+
+
+def _file_of(setting: Setting, groups: Sequence[ControlGroup]) -> tuple[str, str, str]:
+    """Folder, name and value of the first of its files that is here. Raises SandboxError."""
+    folder = next((group.folder for group in groups if _is_in(setting.controller, group)), "")
+    for name, value in setting.choices if folder else ():
+        if os.path.exists(f"{folder}/{name}"):
+            return folder, name, value
+    raise SandboxError(f"linux.resources: there is no control group here that limits {setting.option}")
 
 
 def _check_usage(groups: Sequence[ControlGroup], memory: Mapping[str, Any]) -> None:

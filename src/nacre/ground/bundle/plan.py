@@ -25,7 +25,7 @@ from ..sandbox.tuning import Sysctls
 from .credentials import KnownAccount, Label, confine_capabilities, tune
 from .mounts import MountBind, MountFileSystem, MountHierarchies
 from .nodes import CreateDevices, CreateLinks, CreateTerminal, with_types
-from .options import PROPAGATION, read_options
+from .options import PROPAGATION, Options, read_options
 from .process import ChangeMask, DomainName, LookProgram, NewKeyring, RunContainerHooks
 from .root import BindRoot, MaskPaths, ReadOnlyPaths, TakeHost
 
@@ -149,22 +149,26 @@ def _mounts(config: Mapping[str, Any], bundle: str, kinds: Mapping[str, str]) ->
 def _mount(entry: Mapping[str, Any], place: str, bundle: str, kinds: Mapping[str, str]) -> Operation:
     options = read_options(entry.get("options") or (), place)
     kind, target = entry.get("type") or "", f"/{entry['destination'].lstrip('/')}"
-    if options.binds or kind == "bind":
-        for word in options.data.split(","):
-            if word and "=" not in word:  # what a file system is told means nothing to a bind, as in mount(8)
-                raise UsageError(f"config.json: {place}.options: {word} is no option of a bind mount")
-        if options.copies:
-            raise UsageError(f"config.json: {place}.options: tmpcopyup is for a tmpfs")
-        if not entry.get("source"):
-            raise UsageError(f"config.json: {place}.source is missing")
-        return MountBind(os.path.join(bundle, entry["source"]), target, options)
+    binds = options.binds or kind == "bind"
+    if options.copies and (binds or kind != "tmpfs"):
+        raise UsageError(f"config.json: {place}.options: tmpcopyup is for a tmpfs")
+    if binds:
+        return _bind(entry, target, options, place, bundle)
     if not kind or kind == "none":
         raise UsageError(f"config.json: {place}.type is missing")
-    if options.copies and kind != "tmpfs":
-        raise UsageError(f"config.json: {place}.options: tmpcopyup is for a tmpfs")
     if kind in ("cgroup", "cgroup2"):
         return MountHierarchies(target, options, "cgroup" in kinds)
     return MountFileSystem(kind, entry.get("source") or kind, target, options)
+
+
+def _bind(entry: Mapping[str, Any], target: str, options: Options, place: str, bundle: str) -> MountBind:
+    """What a file system is told means nothing to a bind, as in mount(8). Raises UsageError."""
+    for word in options.data.split(","):
+        if word and "=" not in word:
+            raise UsageError(f"config.json: {place}.options: {word} is no option of a bind mount")
+    if not entry.get("source"):
+        raise UsageError(f"config.json: {place}.source is missing")
+    return MountBind(os.path.join(bundle, entry["source"]), target, options)
 
 
 def _devices(config: Mapping[str, Any]) -> list[Operation]:

@@ -165,29 +165,39 @@ class Relay:
         """Wait once; True when the process has ended."""
         outputs = [] if self._clients and self._clients.is_behind else self.outputs
         flows = [(flow, *flow.wants()) for flow in outputs + self.inputs]
-        interest = {pidfd: select.POLLIN}
-        for fd in (self._pipe.fd if self._pipe else -1, self.control):
-            if fd >= 0:
-                interest[fd] = select.POLLIN
-        for fd in self._pauses.holders if self._pauses else ():
-            interest[fd] = 0  # POLLHUP
+        interest = self._interest(pidfd)
         for _, fd, events in flows:  # both directions may wait for one terminal
             interest[fd] = interest.get(fd, 0) | events
         ready = self._loop.wait(interest) if self._loop else _poll(interest)
         others = self._loop.others if self._loop else ()
         self._moved = self._moved or any(fd in ready for fd in (*interest, *others))
-        if self._pipe and self._pipe.fd in ready:
-            self._pipe.take()
-        for fd in [fd for fd in self._pauses.holders if fd in ready] if self._pauses else ():
-            self._pauses.end(fd)  # type: ignore[union-attr]
-        if self.control in ready:
-            self._obey(os.read(self.control, _CHUNK))
+        self._hear(ready)
         for flow, fd, events in flows:
             if ready.get(fd, 0) & (events | _GONE) and not flow.step():
                 self._end(flow)
         if self._raised:
             raise self._raised
         return pidfd in ready
+
+    def _interest(self, pidfd: int) -> dict[int, int]:
+        """What to wait for besides the flows."""
+        interest = {pidfd: select.POLLIN}
+        for fd in (self._pipe.fd if self._pipe else -1, self.control):
+            if fd >= 0:
+                interest[fd] = select.POLLIN
+        for fd in self._pauses.holders if self._pauses else ():
+            interest[fd] = 0  # POLLHUP
+        return interest
+
+    def _hear(self, ready: Mapping[int, int]) -> None:
+        """Signals, the ends of pauses and demands, in this order."""
+        if self._pipe and self._pipe.fd in ready:
+            self._pipe.take()
+        if pauses := self._pauses:
+            for fd in [fd for fd in pauses.holders if fd in ready]:
+                pauses.end(fd)
+        if self.control in ready:
+            self._obey(os.read(self.control, _CHUNK))
 
     def plan_to_leave(self) -> None:
         """Leave once there is nothing else to do."""

@@ -202,23 +202,26 @@ def _refuse(config: Mapping[str, Any]) -> None:
         raise SandboxError("--userns needs mounts, which are not permitted here", hint="--userns host")
     if config["process"].get("apparmorProfile"):
         raise SandboxError("--security-opt apparmor needs /proc, which cannot be mounted here")
-    if any(n["type"] == "network" and n.get("path") for n in config["linux"]["namespaces"]):
+    paths = {each["type"] for each in config["linux"]["namespaces"] if each.get("path")}
+    if "network" in paths:
         raise SandboxError(
             "networks of containers need namespaces, which are not permitted here", hint="--network host"
         )
-    for each in config["linux"]["namespaces"]:
-        if each["type"] in ("pid", "ipc") and each.get("path"):
-            raise SandboxError(
-                f"--{each['type']} container:NAME needs namespaces, which are not permitted here"
-            )
+    for kind in ("pid", "ipc"):
+        if kind in paths:
+            raise SandboxError(f"--{kind} container:NAME needs namespaces, which are not permitted here")
     for entry in config.get("mounts") or ():
-        if entry.get("needed"):
-            raise SandboxError(f"cannot mount {entry['destination']}: mounts are not permitted here")
-        if (entry.get("type") or "bind") in ("bind", "image") and not entry.get("standin"):
-            raise SandboxError(
-                f"cannot mount {entry['source']} at {entry['destination']}: mounts are not permitted here",
-                hint="copy it with COPY or `nacre cp`",
-            )
+        _refuse_mount(entry)
+
+
+def _refuse_mount(entry: Mapping[str, Any]) -> None:
+    if entry.get("needed"):
+        raise SandboxError(f"cannot mount {entry['destination']}: mounts are not permitted here")
+    if (entry.get("type") or "bind") in ("bind", "image") and not entry.get("standin"):
+        raise SandboxError(
+            f"cannot mount {entry['source']} at {entry['destination']}: mounts are not permitted here",
+            hint="copy it with COPY or `nacre cp`",
+        )
 
 
 def _keep_devices_out(config: Mapping[str, Any], root: Directory) -> None:

@@ -157,19 +157,9 @@ def _early(wanted: list[Operation]) -> list[Operation]:
 
 def _mount(entry: Mapping[str, Any]) -> list[Operation]:
     kind, target = entry.get("type") or "bind", entry["destination"]
-    source = entry.get("source") or kind
-    options = entry.get("options") or ()
-    flags, attributes, data = _options(options)
     if kind in ("bind", "image"):
-        if (
-            not _PROPAGATION.isdisjoint(options)
-            or entry.get("userns")
-            or ("ro" in options and "rro" not in options)
-        ):
-            from .binds import volume_bind
-
-            return [volume_bind(entry, attributes)]
-        return [BindMount(source, target, "rro" in options, "bind" not in options, attributes)]
+        return [_bind(entry, entry.get("source") or kind)]
+    flags, _, data = _options(entry.get("options") or ())
     if target == "/dev":
         return [FileSystem(kind, target, flags, data), Devices(NODES), Links(LINKS)]
     if kind == "devpts":
@@ -178,7 +168,7 @@ def _mount(entry: Mapping[str, Any]) -> list[Operation]:
         from .ipc import SharedMemory
 
         return [SharedMemory()]
-    if kind == "tmpfs" and source != "shm":
+    if kind == "tmpfs" and entry.get("source") != "shm":
         return [TemporaryFolder(target, flags, data)]
     if kind == "cgroup" and entry.get("hierarchies"):
         from .groups import MountGroups
@@ -188,6 +178,18 @@ def _mount(entry: Mapping[str, Any]) -> list[Operation]:
         return [FileSystem("cgroup2", target, flags, optional=not entry.get("needed"))]
     otherwise = {"sysfs": "/sys", "proc": "/proc"}.get(kind, "")
     return [FileSystem(kind, target, flags, data, kind == "mqueue", otherwise)]
+
+
+def _bind(entry: Mapping[str, Any], source: str) -> Operation:
+    """One step where nothing of it needs a mount of its own to be changed."""
+    options = entry.get("options") or ()
+    _, attributes, _ = _options(options)
+    own = not _PROPAGATION.isdisjoint(options) or entry.get("userns")
+    if own or ("ro" in options and "rro" not in options):
+        from .binds import volume_bind
+
+        return volume_bind(entry, attributes)
+    return BindMount(source, entry["destination"], "rro" in options, "bind" not in options, attributes)
 
 
 def _node(device: Mapping[str, Any]) -> DeviceNode:

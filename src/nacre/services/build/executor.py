@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ...grammars.dockerfile.gitsource import GitSource
     from ...grammars.dockerfile.instructions import Instruction
     from ...grammars.dockerfile.mounts import RunMount
+    from ...grammars.dockerfile.tokens import Token
     from ...images.dockerfile.fold import Step
     from ...images.dockerfile.plan import StagePlan
     from ...stores.trees.actives import Active
@@ -355,26 +356,30 @@ class StepExecutor:
         for word, token, repository in zip(action.sources, item.sources, repositories, strict=True):
             if repository:
                 chosen.append(self._cloned(item, action, repository, token))
-                continue
-            if is_url(word):
-                undated = standing.time_ns  # the newest input so far, or the epoch asked for
-                self.download(item, action, word, token)()
-                try:
-                    chosen.append(self._session.downloads.select(word, action.checksum, undated))
-                except NacreError as error:
-                    raise at_fault(item, token)(error) from None
-                continue
-            found = select(source, word, action.excludes, action.parents)
-            if not found and not has_wildcard(word):
-                raise item.error(
-                    f"{word!r} not found in {source.name}", token, hint=missing_hint(source, word)
-                )
-            if not found:
-                report.line(f"WARNING: {word!r} matches nothing in {source.name}")
-            chosen += found
+            elif is_url(word):
+                chosen.append(self._downloaded(standing, item, action, word, token))
+            else:
+                found = select(source, word, action.excludes, action.parents)
+                if not found and not has_wildcard(word):
+                    raise item.error(
+                        f"{word!r} not found in {source.name}", token, hint=missing_hint(source, word)
+                    )
+                if not found:
+                    report.line(f"WARNING: {word!r} matches nothing in {source.name}")
+                chosen += found
         if action.origin and (limit_ns := self._limit(item, action, standing)):
             limit_times(chosen, limit_ns)
         return chosen
+
+    def _downloaded(
+        self, standing: StageProgress, item: CopyInstruction, action: CopyAction, url: str, token: Token
+    ) -> Selection:
+        """Undated files get the time of the newest input so far, or the epoch asked for."""
+        self.download(item, action, url, token)()
+        try:
+            return self._session.downloads.select(url, action.checksum, standing.time_ns)
+        except NacreError as error:
+            raise at_fault(item, token)(error) from None
 
     def _limit(self, item: Instruction, action: CopyAction, standing: StageProgress) -> int:
         """The latest time of files from a stage that keeps its times, where this one does not; 0 for none."""

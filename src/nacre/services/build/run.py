@@ -127,48 +127,75 @@ def run_job(
 
     Raises BuildFailed, SandboxError, StoreError; then nothing is left.
     """
-    (scratch, caches), keep = folders, False
-    key, watch = random_name(), _Watch(report)
-    locks: list[mounting.StepResource] = []
+    running, kept = _RunningJob(store, job, folders, report), False
     try:
-        active = store.actives.prepare(key, job.layers, job.above.upper if job.above else "")
-        private_dir(scratch)
+        made = running.committed(running.executed(), ran)
+        kept = ran is not None
+        return made
+    finally:
+        running.release()
+        if not kept:
+            surely(store.actives.discard, running.key)
+        surely(remove_tree, running.scratch)
+
+
+class _RunningJob:
+    """What `run_job` does, in two halves. Its active is `key`; `release` what its mounts hold."""
+
+    def __init__(self, store: Store, job: RunJob, folders: tuple[str, str], report: StepReport) -> None:
+        self.store, self.job = store, job
+        self.scratch, self.caches = folders
+        self.key, self._watch = random_name(), _Watch(report)
+        self._locks: list[mounting.StepResource] = []
+
+    def executed(self) -> Active:
+        """What the command has written. Raises BuildFailed."""
+        job = self.job
+        active = self.store.actives.prepare(self.key, job.layers, job.above.upper if job.above else "")
+        private_dir(self.scratch)
         alone = isinstance(active.mount, Directory)
-        config = runtime_config(new_config(job.platform), _options(job, caches, scratch, locks, alone))
+        options = _options(job, self.caches, self.scratch, self._locks, alone)
+        config = runtime_config(new_config(job.platform), options)
         try:
-            stdio = Stdio(-1, -1, -1, log=watch.output)
-            with Shared(store.root, _unsynced(active.mount)) as root:
-                code = _limited(
-                    job, config, lambda config: run(config, root, Attachment(stdio, signals=False))
-                )
-                if code and job.on_fail:
-                    _again(active.mount)
-                    _stand(job, config, root, watch.on(_failure(job, code, hint=watch.hint)))
+            code = self._execute(active, config)
         except SandboxError as error:
             hint = misfit_hint(job.platform) if isinstance(error, ExecFormatError) else error.hint
-            raise watch.on(_failure(job, error.exit_code, error.message, hint)) from None
+            raise self._watch.on(_failure(job, error.exit_code, error.message, hint)) from None
         if code:
-            raise watch.on(_failure(job, code, hint=watch.hint))
+            raise self._failure(code)
+        return active
+
+    def _execute(self, active: Active, config: dict[str, Any]) -> int:
+        attached = Attachment(Stdio(-1, -1, -1, log=self._watch.output), signals=False)
+        with Shared(self.store.root, _unsynced(active.mount)) as root:
+            code = _limited(self.job, config, lambda config: run(config, root, attached))
+            if code and self.job.on_fail:
+                _again(active.mount)
+                _stand(self.job, config, root, self._failure(code))
+        return code
+
+    def _failure(self, code: int) -> BuildFailed:
+        return self._watch.on(_failure(self.job, code, hint=self._watch.hint))
+
+    def committed(
+        self, active: Active, ran: Callable[[Active], object] | None
+    ) -> tuple[tuple[Digest, ...], tuple[Descriptor, Digest] | None]:
+        """What `run_job` returns. An active that was given to `ran` stays."""
+        actives, job = self.store.actives, self.job
         if job.above:
-            active = store.actives.settle(active, (*job.layers, *settled(store, job.above)))
-        store.actives.drop_unchanged(active, clamp=job.clamp)
-        while locks:
-            locks.pop().release()
+            active = actives.settle(active, (*job.layers, *settled(self.store, job.above)))
+        actives.drop_unchanged(active, clamp=job.clamp)
+        self.release()
         if ran:
-            keep = True
-            store.actives.limit_times(active, job.clamp)
+            actives.limit_times(active, job.clamp)
             ran(active)
-        descriptor, diff_id, _ = commit_layer(store, active, clamp=job.clamp, keep=keep)
+        descriptor, diff_id, _ = commit_layer(self.store, active, clamp=job.clamp, keep=ran is not None)
         return active.layers, None if diff_id == EMPTY_DIFF_ID else (descriptor, diff_id)
-    except BaseException:
-        keep = False
-        raise
-    finally:
-        for lock in locks:
-            lock.release()
-        if not keep:
-            surely(store.actives.discard, key)
-        surely(remove_tree, scratch)
+
+    def release(self) -> None:
+        """Let go of what the mounts of the step hold. Doing it twice is harmless."""
+        while self._locks:
+            self._locks.pop().release()
 
 
 def _unsynced(root: Mount) -> Mount:
@@ -259,8 +286,7 @@ def _mounts(
             make = partial(mounting.new_cache, mount, source, chosen, f"{scratch}/cache-{number}")
             if job.fill:
                 make = partial(_filled, make, partial(job.fill, name))
-            path = f"{caches}/{name}"
-            path = mounting.cache_folder(mount, path, locks, make, alone=alone)
+            path = mounting.cache_folder(mount, f"{caches}/{name}", locks, make, alone=alone)
             volumes.append(VolumeMount(path, target, mount.readonly, "lend"))
         elif mount.kind == "secret":
             volumes += mounting.secret(mount, dict(job.secrets), f"{scratch}/secret-{number}")

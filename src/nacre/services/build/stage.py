@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from ...grammars.dockerfile.instructions import Instruction
     from ...images.dockerfile.fold import StageState
     from ...images.dockerfile.plan import Base, StagePlan
+    from ...images.model.image import Image
     from ...words.oci import Platform
+    from .report import StepReport
     from .session import BuildSession
     from .stageprogress import StageProgress, StepLayer
     from .waiting import Answer, Name, StageSteps
@@ -188,6 +190,21 @@ class StageBuild:
             return session.nothing(platform), []
         if base.context:
             return (yield from self._from_files(base, platform)), []
+        image, report = yield from self._image_of(base, platform)
+        if not session.checks.are_errors:
+            session.warn(session.checks.misfit(self._planned, image, platform or session.plan.platform))
+        report.done()
+        place = StepPlace(self._planned.title, self._planned.stage.base.line.line, f"FROM {base.name}")
+        self._cache.beneath = session.misses.base(place, image.descriptor.digest)
+        session.misses.forecast(report.title, "here")
+        standing = from_image(image, start(image.config), session.epoch_ns)
+        return standing, _triggers(image.config.run.get("OnBuild"), base.name)
+
+    def _image_of(
+        self, base: Base, platform: Platform | None
+    ) -> Generator[Waiting, Answer, tuple[Image, StepReport]]:
+        """The image that the stage begins from, and its step. Raises what says why it cannot be had."""
+        session = self._session
         report = session.report.step(self._title(f"FROM {base.name}"))
         try:
             item = self._planned.stage.base
@@ -200,14 +217,7 @@ class StageBuild:
             if isinstance(error, NotFound | RegistryError):
                 raise self._absent(base, platform, error) from None
             raise
-        if not session.checks.are_errors:
-            session.warn(session.checks.misfit(self._planned, image, platform or session.plan.platform))
-        report.done()
-        place = StepPlace(self._planned.title, item.line.line, f"FROM {base.name}")
-        self._cache.beneath = session.misses.base(place, image.descriptor.digest)
-        session.misses.forecast(report.title, "here")
-        standing = from_image(image, start(image.config), session.epoch_ns)
-        return standing, _triggers(image.config.run.get("OnBuild"), base.name)
+        return image, report
 
     def _absent(self, base: Base, platform: Platform | None, error: NacreError) -> NacreError:
         item = self._planned.stage.base

@@ -450,24 +450,30 @@ class Containers(ContainerListing):
             from .mountsources import ready
 
             with ready(self.store, record["config"]) as config:
-                return self._run_in(row, record | {"config": config}, attached)
+                return self._run_over(active, row, record | {"config": config}, attached)
+        return self._run_over(active, row, record, attached)
+
+    def _run_over(
+        self, active: Active, row: ContainerRow, record: dict[str, Any], attached: Attachment
+    ) -> int:
+        """By the runtime of the container, on its root."""
         shared = self._shared(active)
         with shared as root:
             if leave := attached.leave:
                 attached = attached.replace(leave=lambda told: leave({**told, "shared": shared.describe()}))
-            if record["runtime"] == "builtin":
-                volatile = row.auto_remove and isinstance(root, Overlay)
-                if volatile and row.started:
-                    from .ending import reuse
+            if record["runtime"] != "builtin":
+                from ...ground.sandbox import external
+                from .runtime import runtime_of
 
-                    reuse(active.mount)
-                from ...ground.sandbox.launch import run
+                return external.run(record["config"], root, runtime_of(self.store, row, record), attached)
+            volatile = row.auto_remove and isinstance(root, Overlay)
+            if volatile and row.started:
+                from .ending import reuse
 
-                return run(record["config"], root, attached, volatile=volatile)
-            from ...ground.sandbox import external
-            from .runtime import runtime_of
+                reuse(active.mount)
+            from ...ground.sandbox.launch import run
 
-            return external.run(record["config"], root, runtime_of(self.store, row, record), attached)
+            return run(record["config"], root, attached, volatile=volatile)
 
     def _shared(self, active: Active) -> Shared:
         """Its root, mounted for as long as it runs."""

@@ -41,7 +41,7 @@ from .plan import plan_of
 from .readprojects import ReadProjects
 from .start import StartCommand, configured, started
 from .supply import WheelSources, WheelSupply
-from .wheellayers import MOST_LAYERS, divided, key_of, lay
+from .wheellayers import MOST_LAYERS, WheelKey, divided, key_of, lay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -331,26 +331,27 @@ class ProjectBuild:
 
     def _all_laid(self, groups: Sequence[Sequence[LaidWheel]], code: str, step: StepReport) -> list[Layer]:
         short = self.interpreter.target.short
-        kept = [self.cache.find(key_of(group, short, code)) for group in groups]
-        missing = [
-            group for group, made in zip(groups, kept, strict=True) if made is None or made.layer is None
-        ]
-        here = self.supply.here([wheel for group in missing for wheel in group], step)
-        compiled = self._compiled([here[wheel.sha256] for group in missing for wheel in group], code, step)
+        kept = [self._kept_layer(key_of(group, short, code)) for group in groups]
+        missing = [wheel for group, layer in zip(groups, kept, strict=True) if not layer for wheel in group]
+        here = self.supply.here(missing, step)
+        compiled = self._compiled([here[wheel.sha256] for wheel in missing], code, step)
         found = []
-        laid: list[tuple[LaidWheel, Digest]] = []
-        for group, made in zip(groups, kept, strict=True):
-            if made is None or made.layer is None:
-                made = self._made(self.supply, [here[wheel.sha256] for wheel in group], code, compiled)
-                step.line(f"{' '.join(wheel.name for wheel in group)}")
-            assert made.layer is not None
-            found.append(made.layer)
-            laid += [(wheel, made.layer[1]) for wheel in group]
+        for group, layer in zip(groups, kept, strict=True):
+            if layer is None:
+                layer = self._made(self.supply, [here[wheel.sha256] for wheel in group], code, compiled).layer
+                step.line(" ".join(wheel.name for wheel in group))
+            assert layer is not None
+            found.append(layer)
         if code and missing:
+            laid = [(wheel, layer[1]) for group, layer in zip(groups, found, strict=True) for wheel in group]
             from .bytecodecache import BytecodeCache
 
             BytecodeCache(self.store, short, code).keep(laid)
         return found
+
+    def _kept_layer(self, key: WheelKey) -> Layer | None:
+        made = self.cache.find(key)
+        return made.layer if made else None
 
     def _compiled(self, wheels: Sequence[LaidWheel], code: str, step: StepReport) -> dict[str, bytes]:
         if not code or not wheels:
