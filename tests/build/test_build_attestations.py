@@ -15,11 +15,11 @@ import pytest
 import nacre
 from nacre.cli.attestations import attestations
 from nacre.images.attestations import installed
-from nacre.images.attestations.materials import BuildMaterials, BuildRequest
+from nacre.images.attestations.materials import BuildMaterials, BuildRequest, DefinedStep
 from nacre.images.attestations.wanted import AttestationOptions
 from nacre.words.digest import Digest
 from nacre.words.errors import NacreError, Unsupported
-from nacre.words.oci import Platform
+from nacre.words.oci import OCI_LAYER_GZIP, Descriptor, Platform
 
 pytest.importorskip("spdx_tools")
 pytest.importorskip("in_toto_attestation")
@@ -79,6 +79,7 @@ def test_absent_libraries_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 # provenance
 
 ONE, TWO = Digest.of(b"one"), Digest.of(b"two")
+LAYER = Descriptor(OCI_LAYER_GZIP, ONE, 3)
 ARGUMENTS = (("build-arg:A", "1"), ("label:l", "m"), ("target", "t"))
 REQUEST = BuildRequest(
     ARGUMENTS, ("context",), ("", ""), "Dockerfile", "FROM x\n", (("revision", "a" * 40),)
@@ -88,6 +89,10 @@ MATERIALS = BuildMaterials(
     urls=(("https://x.example/f", str(TWO)),),
     repositories=(("https://x.example/r.git#v1", "b" * 40),),
     secrets=("token",), agents=("default",), networked=True, packages=(("a", "1.0", ONE.hex),),
+    definition=(
+        DefinedStep("step0", "local://context"),
+        DefinedStep("step1", instruction="COPY a", inputs=("step0",), lines=(1, 2), layers=(LAYER,)),
+    ),
 )  # fmt: skip
 
 
@@ -119,6 +124,15 @@ def test_provenance_of_everything() -> None:
     assert metadata["buildkit_metadata"]["vcs"] == {"revision": "a" * 40}
     assert metadata["buildkit_metadata"]["source"]["infos"][0]["data"] == "RlJPTSB4Cg=="
     assert "startedOn" not in metadata
+    config = definition["internalParameters"]["buildConfig"]
+    assert config["definition"] == [
+        {"id": "step0", "source": "local://context"},
+        {"id": "step1", "instruction": "COPY a", "inputs": ["step0:0"]},
+    ]
+    assert [*config["digestMapping"].values()] == ["step0", "step1"]
+    place = {"locations": [{"ranges": [{"start": {"line": 1}, "end": {"line": 2}}]}]}
+    assert metadata["buildkit_metadata"]["source"]["locations"] == {"step1": place}
+    assert metadata["buildkit_metadata"]["layers"] == {"step1:0": [[LAYER.to_json()]]}
 
 
 def test_provenance_of_little() -> None:
@@ -129,6 +143,7 @@ def test_provenance_of_little() -> None:
     metadata = found["runDetails"]["metadata"]
     assert metadata["buildkit_completeness"]["request"] is False
     assert set(metadata["buildkit_metadata"]) == {"vcs"}
+    assert set(found["buildDefinition"]["internalParameters"]) == {"builderPlatform"}
 
 
 def test_provenance_of_the_older_version() -> None:
@@ -137,6 +152,7 @@ def test_provenance_of_the_older_version() -> None:
     assert found["invocation"]["configSource"] == {"entryPoint": "Dockerfile"}
     assert found["metadata"]["completeness"] == {"parameters": True, "environment": True, "materials": False}
     assert len(found["materials"]) == 4
+    assert len(found["buildConfig"]["definition"]) == 2
 
 
 def test_a_context_from_elsewhere_is_complete() -> None:
@@ -176,6 +192,34 @@ def blobs(archive: Path) -> dict[str, bytes]:
             for one in tar.getmembers()
             if one.isfile()
         }
+
+
+def test_the_definition_tells_of_each_step(project: Any, tmp_path: Path) -> None:
+    project.write("f", "x")
+    project.write("Dockerfile", "FROM scratch AS a\nCOPY f /f\nFROM scratch AS other\nWORKDIR /w\n"
+                  "FROM a\nCOPY --from=other \\\n  /w /g\nENV A=b\nCOPY f /h\n")  # fmt: skip
+    texts = []
+    for name in ("1", "2"):
+        words = ("--no-cache", "--provenance=mode=max", "-o", f"type=local,dest={tmp_path}/{name}")
+        project.build("", *words)
+        texts.append((tmp_path / name / "provenance.json").read_text())
+    assert texts[0] == texts[1]
+    predicate = json.loads(texts[0])["predicate"]
+    config = predicate["buildDefinition"]["internalParameters"]["buildConfig"]
+    assert [
+        (step.get("source") or step["instruction"].partition(" ")[0], step.get("stage"), step.get("inputs"))
+        for step in config["definition"]
+    ] == [
+        ("local://context", None, None), ("COPY", "a", ["step0:0"]), ("WORKDIR", "other", None),
+        ("COPY", "stage-2", ["step1:0", "step2:0"]), ("COPY", "stage-2", ["step3:0", "step0:0"]),
+    ]  # fmt: skip
+    told = predicate["runDetails"]["metadata"]["buildkit_metadata"]
+    places = {
+        name: [place["ranges"][0][end]["line"] for place in found["locations"] for end in ("start", "end")]
+        for name, found in told["source"]["locations"].items()
+    }
+    assert places == {"step1": [2, 2], "step2": [4, 4], "step3": [6, 7], "step4": [9, 9]}
+    assert [*told["layers"]] == ["step1:0", "step2:0", "step3:0", "step4:0"]
 
 
 def blob(found: dict[str, bytes], digest: str) -> Any:

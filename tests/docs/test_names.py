@@ -91,7 +91,7 @@ bus control dbus delegation groups updating hierarchies hierarchy limit machine 
 account by bundle console credentials domain for given hooks json jsonnode kernel keyring keys mask missing
 ready resources root runtimespec sets setup socket spec udp
 buildcache cached cacheusage mountcache githubcache hub delivery exported imported imports incomplete unusable
-forecast property reason reasons reasoned suppress epoch checkout
+forecast defined property reason reasons reasoned suppress epoch checkout
 bytecode candidate compile environment indexes indexpage installed interpreter locked package packages pinned
 pip pipconfig project projects provider requirement requirements requirementsfile resolve supply virtual wheel
 checked layerwriter localfiles pins readprojects wheelfiles wheellayers wheels wheelscripts

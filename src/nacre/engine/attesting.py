@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit, urlunsplit
 
 from ..grammars.dockerfile.namedcontext import image_of, is_url, repository_of
-from ..images.attestations.materials import BuildMaterials, BuildRequest
+from ..images.attestations.materials import CONTEXT, BuildMaterials, BuildRequest
 from ..images.attestations.wanted import SBOM, Predicate
 from ..words.reference import Reference
 
@@ -76,7 +76,14 @@ class _Attesting:
 
         materials = result.materials or BuildMaterials()
         urls = tuple((redacted(url), digest) for url, digest in materials.urls)
-        return provenance(options, self._request, materials.replace(urls=urls), self._known)
+        steps = tuple(one.replace(source=self._place(one.source)) for one in materials.definition)
+        told = materials.replace(urls=urls, definition=steps)
+        return provenance(options, self._request, told, self._known)
+
+    def _place(self, source: str) -> str:
+        """What a step takes from: the context by its URL, if it has one, and no password of any."""
+        is_context = source == CONTEXT and self._request.source[0]
+        return self._request.source[0] if is_context else redacted(source)
 
     def _known(self, name: str, manifest: Digest) -> Digest:
         """The digest of a name in its registry: of the one index known to hold the manifest, or its own."""

@@ -1,9 +1,8 @@
 """How an image was made: SLSA provenance v1, or v0.2, with BuildKit's fields.
 
 Nothing in it changes from one build to the next of the same: neither times nor an id of the run, which
-both versions
-leave to the builder. BuildKit's definition of the steps (LLB) has no equal here; `max` has the Dockerfile
-itself. Source: BuildKit's docs/attestations/slsa-definitions.md.
+both versions leave to the builder. BuildKit's definition of the steps is its LLB; `max` has the steps of
+nacre in its place, under another name. Source: BuildKit's docs/attestations/slsa-definitions.md.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import json
 from base64 import b64encode
 
 from ...grammars.packages.package import Package
+from ...words.digest import Digest
 from ...words.errors import Unsupported
 from ...words.oci import Platform
 from ...words.reference import Reference
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ...words.digest import Digest
-    from .materials import BuildMaterials, BuildRequest
+    from .materials import BuildMaterials, BuildRequest, DefinedStep
     from .wanted import AttestationOptions
 
     Known = Callable[[str, Digest], Digest]
@@ -126,7 +125,35 @@ class _Facts:
                 "filename": self._request.file, "language": "Dockerfile", "data": b64encode(text).decode()
             }  # fmt: skip
             found["source"] = {"infos": [info]}
+        if self._options.mode == MAX:
+            found |= self._mapped(found.get("source", {}))
         return found
+
+    def _mapped(self, source: dict[str, Any]) -> dict[str, Any]:
+        """Where the steps of the definition stand in the Dockerfile, and which layers they added."""
+        steps = self._materials.definition
+        places = {step.name: _location(step) for step in steps if step.lines[0]}
+        layers = {
+            f"{step.name}:0": [[layer.replace(platform=None).to_json() for layer in step.layers]]
+            for step in steps if step.layers
+        }  # fmt: skip
+        found: dict[str, Any] = {"source": {"locations": places, **source}} if places else {}
+        return found | ({"layers": layers} if layers else {})
+
+    def _definition(self) -> dict[str, Any]:
+        """The steps, each with a digest over what it is and those of its inputs; {} where none is told."""
+        if self._options.mode != MAX or not self._materials.definition:
+            return {}
+        digests: dict[str, str] = {}
+        rows = []
+        for step in self._materials.definition:
+            row = _described(step)
+            inputs = [digests[name] for name in step.inputs]
+            text = json.dumps([{**row, "id": ""}, inputs], sort_keys=True, separators=(",", ":"))
+            digests[step.name] = str(Digest.of(text.encode()))
+            rows.append(row)
+        mapping = {digest: name for name, digest in digests.items()}
+        return {"buildConfig": {"definition": rows, "digestMapping": mapping}}
 
     def version_1(self) -> dict[str, Any]:
         """The predicate as SLSA v1 has it."""
@@ -141,7 +168,7 @@ class _Facts:
         definition = {
             "buildType": _TYPE,
             "externalParameters": {"configSource": self._source("path"), "request": self._parameters()},
-            "internalParameters": {"builderPlatform": self._platform},
+            "internalParameters": {**self._definition(), "builderPlatform": self._platform},
             "resolvedDependencies": self.dependencies,
         }
         run = {"builder": {"id": self._options.builder_id}, "metadata": metadata}
@@ -164,8 +191,23 @@ class _Facts:
         }  # fmt: skip
         return {
             "builder": {"id": self._options.builder_id}, "buildType": _TYPE_02,
-            "materials": self.dependencies, "invocation": invocation, "metadata": metadata,
+            "materials": self.dependencies, "invocation": invocation, **self._definition(),
+            "metadata": metadata,
         }  # fmt: skip
+
+
+def _described(step: DefinedStep) -> dict[str, Any]:
+    found = {
+        "id": step.name, "source": step.source, "instruction": step.instruction, "stage": step.stage,
+        "platform": step.platform, "inputs": [f"{name}:0" for name in step.inputs],
+    }  # fmt: skip
+    return {name: value for name, value in found.items() if value}
+
+
+def _location(step: DefinedStep) -> dict[str, Any]:
+    """As BuildKit's pb.Locations."""
+    first, last = step.lines
+    return {"locations": [{"ranges": [{"start": {"line": first}, "end": {"line": last}}]}]}
 
 
 def _layout_url(name: str, platform: Platform | None) -> str:

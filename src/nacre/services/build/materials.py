@@ -8,6 +8,7 @@ from ...grammars.dockerfile.instructions import RunInstruction
 from ...grammars.dockerfile.mounts import parse_mount
 from ...images.attestations.materials import BuildMaterials
 from ...words.errors import DockerfileError
+from .definition import definition_of
 from .mounts import agent_id, secret_id
 
 TYPE_CHECKING = False
@@ -30,6 +31,7 @@ def materials_of(session: BuildSession) -> BuildMaterials:
         tuple(sorted({secret_id(mount) for mount in mounts if mount.kind == "secret"})),
         tuple(sorted({agent_id(mount) for mount in mounts if mount.kind == "ssh"})),
         session.options.network != "none" and any(item.network != "none" for item in _runs(session)),
+        definition=definition_of(session),
     )
 
 
