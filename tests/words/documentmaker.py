@@ -107,7 +107,7 @@ FIELDS: dict[str, list[Field]] = {
         *_in(("manifests", 0), ("manifests", 1), ("subject",)),
     ],
     "config": [
-        *(Field((name,), "text") for name in ("os", "architecture", "variant", "os.version")),
+        *(Field((name,), "text") for name in ("os", "architecture", "variant", "os.version", "created")),
         Field(("os.features",), "texts"), Field(("unknown",), "anything"), Field(("config",), "map"),
         *(Field(("config", name), "text") for name in ("User", "WorkingDir", "StopSignal")),
         *(Field(("config", name), "texts") for name in ("Env", "OnBuild")),

@@ -242,6 +242,7 @@ class ImageConfig(Value):
         fields = _with_values(_typed(value, dict, "image config"))
         rootfs = _typed(fields.get("rootfs") or {}, dict, "rootfs")
         diff_ids = tuple(_as_digest(text) for text in _typed(rootfs.get("diff_ids") or [], list, "diff_ids"))
+        _string(fields, "created")
         _check_run_config(_typed(fields.get("config") or {}, dict, "config"))
         for step in _typed(fields.get("history") or [], list, "history"):
             _typed(step, dict, "history entry")
