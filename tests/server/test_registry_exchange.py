@@ -119,6 +119,26 @@ def test_a_token_as_a_password(api: Any, issuer: FakeIssuer) -> None:
 
 
 @pytest.mark.usefixtures("accounts")
+def test_the_log_says_why(api: Any, issuer: FakeIssuer, log: list[str]) -> None:
+    """The operator's alone: a job is told nothing about the rules."""
+    forged = RSAKey.generate_key(2048, {"kid": "rsa"})
+    for token, why in (
+        (issuer.token(repository="evil/app\n"), r"rule 1 wants repository 'org/app', not 'evil/app\n'"),
+        (issuer.token(ref=None), "rule 1 wants ref 'refs/heads/*', not None"),
+        (issuer.token(aud=["x", "y" * 500]), "rule 1 wants aud 'nacre-registry', not ['x', 'yyy"),
+        (issuer.token(exp=int(time.time()) - 100), "it ended 10"),
+        (issuer.token(forged), "it has no signature of its issuer"),
+        (issuer.token(iss="https://other.example"), "no rule is for this issuer"),
+    ):
+        assert "rule 1" not in exchange(api, token).body.decode()
+        assert f"was refused: {why}" in log[-1]
+        assert len(log[-1]) < 400
+    token = issuer.token()
+    assert [exchange(api, token).status for _ in range(2)] == [200, 403]
+    assert log[-1].endswith("it was used before, or has ended")
+
+
+@pytest.mark.usefixtures("accounts")
 def test_a_token_is_exchanged_once(api: Any, issuer: FakeIssuer) -> None:
     token, unnamed = issuer.token(), issuer.token(jti=None)
     for text in (token, unnamed):

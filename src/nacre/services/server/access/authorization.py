@@ -76,7 +76,9 @@ class Authorization:
             from .exchange import Exchange
             from .issuers import Issuers
 
-            self._exchange = Exchange(self._accounts, Issuers(self._fetch, self._work), self._work)
+            self._exchange = Exchange(
+                self._accounts, Issuers(self._fetch, self._work), self._work, self._note
+            )
         return self._exchange
 
     async def _by_foreign(self, token: str, client: str) -> Identity | None:

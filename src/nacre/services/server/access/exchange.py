@@ -33,23 +33,34 @@ if TYPE_CHECKING:
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "Ed25519")
 """Signatures alone: with a secret (HS256) whoever knows the public key could sign."""
 _SKEW = 60.0
-_MOST_NAME = 200
+_MOST_NAME, _MOST_SHOWN, _MOST_RULES = 200, 120, 5
 
 
 class Exchange:
     """Knows the rules that `accounts` has."""
 
-    def __init__(self, accounts: Accounts, issuers: Issuers, work: Work) -> None:
-        self._accounts, self.issuers, self._work = accounts, issuers, work
+    def __init__(
+        self, accounts: Accounts, issuers: Issuers, work: Work,
+        note: Callable[[str], object] = lambda _line: None,
+    ) -> None:  # fmt: skip
+        self._accounts, self.issuers, self._work, self._note = accounts, issuers, work, note
 
     async def identity(self, text: str, client: str) -> Identity | None:
-        """Who a token stands for, None when it is not right; `client` "" exchanges it, for once and all.
+        """Who a token stands for, None when it is not right, and a line says why; `client` "" exchanges it,
+        for once and all.
 
         Raises NacreError when its issuer cannot be asked.
         """
         claims = await self.verified(text, self._is_trusted)
-        rules = [rule for rule in self._rules(claims) if _fits(rule, claims)] if claims else []
-        if claims is None or not rules:
+        found = await self._exchanged(text, client, claims) if claims else None
+        if found is None and (said := claims or _part(text, 1)):
+            why = why_not(said, self._rules(said), is_verified=claims is not None)
+            self._note(f"a token of {_shown(said.get('iss'))} was refused: {why}")
+        return found
+
+    async def _exchanged(self, text: str, client: str, claims: dict[str, Any]) -> Identity | None:
+        rules = [rule for rule in self._rules(claims) if _fits(rule, claims)]
+        if not rules:
             return None
         now = time.time()
         until = now + min(rule.seconds for rule in rules)
@@ -61,7 +72,7 @@ class Exchange:
         return bool(self._accounts.trusts(issuer))
 
     def _rules(self, claims: dict[str, Any]) -> Sequence[Trust]:
-        return self._accounts.trusts(str(claims["iss"]))
+        return self._accounts.trusts(str(claims.get("iss")))
 
     async def verified(self, text: str, is_known: Callable[[str], bool]) -> dict[str, Any] | None:
         """The claims of a token of an issuer that `is_known`, unless it is forged or has not begun.
@@ -90,6 +101,31 @@ def name_of(claims: dict[str, Any]) -> str:
     return f"{FOREIGN_USER}:{text[:_MOST_NAME]}"
 
 
+def why_not(said: dict[str, Any], rules: Sequence[Trust], *, is_verified: bool) -> str:
+    """Why a token was refused, in a line for the operator: a job is told nothing about the rules."""
+    now, ends = time.time(), said.get("exp")
+    if not rules:
+        return "no rule is for this issuer"
+    if isinstance(ends, int | float) and _is_number(ends) and ends <= now - _SKEW:
+        return f"it ended {now - ends:.0f} seconds ago"
+    if not is_verified:
+        return "it has no signature of its issuer, no end, or has not begun yet"
+    wants = [f"rule {rule.id} wants {want}" for rule in rules[:_MOST_RULES] if (want := _wanted(rule, said))]
+    return "; ".join(wants) if len(wants) == len(rules[:_MOST_RULES]) else "it was used before, or has ended"
+
+
+def _wanted(rule: Trust, said: dict[str, Any]) -> str:
+    """The first that a rule wants otherwise."""
+    if not _is_for(rule, said):
+        return f"aud {rule.audience!r}, not {_shown(said.get('aud'))}"
+    wrong = ((name, each) for name, each in rule.claims.items() if not _matches(said.get(name), each))
+    return next((f"{name} {each!r}, not {_shown(said.get(name))}" for name, each in wrong), "")
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:_MOST_SHOWN]
+
+
 def _part(text: str, number: int) -> dict[str, Any]:
     """Header or claims, before anything is verified; {} of what cannot be read."""
     parts = text.split(".") if looks_foreign(text) else []
@@ -114,10 +150,14 @@ def _is_number(value: object) -> bool:
 
 def _fits(rule: Trust, claims: dict[str, Any]) -> bool:
     """For whom it is, and whose."""
+    return _is_for(rule, claims) and all(
+        _matches(claims.get(name), pattern) for name, pattern in rule.claims.items()
+    )
+
+
+def _is_for(rule: Trust, claims: dict[str, Any]) -> bool:
     audience = claims.get("aud")
-    if rule.audience not in (audience if isinstance(audience, list) else [audience]):
-        return False
-    return all(_matches(claims.get(name), pattern) for name, pattern in rule.claims.items())
+    return rule.audience in (audience if isinstance(audience, list) else [audience])
 
 
 def _matches(value: object, pattern: str) -> bool:
