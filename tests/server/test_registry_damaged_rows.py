@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from postgreskit import PostgresServer
 
 from nacre.services.server import RunningServer
-from nacre.stores.integrity import ContentFiles
+from nacre.services.server.documents import read as parse
+from nacre.stores.integrity import CheckOptions, ContentFiles, IntegrityCheck, RegistryReport
+from nacre.words.digest import Digest
 from nacre.words.oci import OCI_MANIFEST
+from nacre.words.rules import MetadataRules, RegistryRules
 
 Spoil = Callable[..., None]
 
@@ -37,6 +43,7 @@ def serving(root: str, lines: list[str]) -> Iterator[RunningServer]:
 def spoil(serving: RunningServer, root: str) -> Spoil:
     def change(sql: str, *values: object) -> None:
         with closing(sqlite3.connect(f"{root}/registry.db", timeout=30)) as db:
+            db.execute("PRAGMA foreign_keys = OFF")
             db.execute(sql, values)
             db.commit()
 
@@ -86,3 +93,124 @@ def test_annotations_of_a_referrer(spoil: Spoil, api: Any, make: Any, lines: lis
     assert api("GET", f"app/referrers/{image.digest}").status == 500
     assert f"in the row of manifests app {image.digest} annotations cannot be '{text[:1]}" in lines[0]
     assert len(lines[0]) < 300
+
+
+Look = Callable[..., RegistryReport]
+
+
+@pytest.fixture
+def look(serving: RunningServer, root: str) -> Look:
+    def look(**how: bool) -> RegistryReport:
+        options = CheckOptions(**how)
+        return IntegrityCheck(serving.registry.state.catalog, ContentFiles(root), parse, options).run()
+
+    return look
+
+
+def said(report: RegistryReport) -> set[tuple[str, str, str]]:
+    return {(each.table, each.column, each.mended) for each in report.rows}
+
+
+@pytest.mark.parametrize(
+    ("sql", "table", "column", "mended"),
+    [
+        ("UPDATE manifests SET size = size + 64", "manifests", "size", "made again"),
+        ("UPDATE manifests SET media_type = 'applicatiof'", "manifests", "media_type", "made again"),
+        ("UPDATE manifests SET subject = digest", "manifests", "subject", "made again"),
+        ("UPDATE manifests SET annotations = '{\"a\": 1'", "manifests", "annotations", "made again"),
+        ("UPDATE blobs SET size = size * 2", "blobs", "size", "made again"),
+        ("UPDATE blobs SET size = 'x'", "blobs", "size", "made again"),
+        ("DELETE FROM blobs", "blobs", "", "made again"),
+        ("UPDATE blobs SET digest = 'sha257' || substr(digest, 7)", "blobs", "digest", "removed"),
+        ("UPDATE manifests SET digest = replace(digest, ':', ';')", "manifests", "digest", "removed"),
+        ("DELETE FROM manifests", "manifests", "", "made again"),
+        ("UPDATE tags SET tag = CAST(x'76b1' AS TEXT) WHERE tag = 'spare'", "tags", "tag", "removed"),
+        ("DELETE FROM parts", "manifests", "parts", "made again"),
+        ("INSERT INTO unused VALUES (1, 'sha256:x', 'blods', 0)", "unused", "kind", "removed"),
+        ("INSERT INTO marks VALUES ('x', x'ff')", "marks", "value", "removed"),
+    ],
+)  # fmt: skip
+def test_the_check_finds_and_mends(
+    spoil: Spoil, api: Any, look: Look, sql: str, table: str, column: str, mended: str
+) -> None:
+    image = api.push_image("app", "1", annotations={"org.example": "x"})
+    api.push_image("app", "spare", annotations={"org.example": "x"})
+    assert said(look()) == set()
+    spoil(sql)
+    assert not look().is_sound
+    mending = look(repair=True)
+    assert (table, column, mended) in said(mending)
+    assert all(each.mended for each in mending.rows)
+    assert look(read=True).is_sound
+    assert said(look()) == set()
+    assert api("GET", "app/manifests/1").body == image.data
+    for blob in (image.layer, image.config):
+        assert api("GET", f"app/blobs/{Digest.of(blob)}").body == blob
+
+
+def test_what_cannot_be_made_again_is_named(spoil: Spoil, api: Any, look: Look) -> None:
+    api.push_image("app", "1")
+    spoil("INSERT INTO tags SELECT repository, 'lost', replace(digest, 'a', 'b'), 1 FROM tags")
+    spoil("INSERT INTO quotas VALUES ('app', -1, 0, 0)")
+    for repair in (False, True):
+        report = look(repair=repair)
+        assert {each.problem.partition(":")[0] for each in report.rows} == {
+            "row of tags app lost",
+            "row of quotas app",
+        }
+        assert not report.is_sound
+
+
+def spoil_schema(root: str, sql: str, *values: object) -> None:
+    with closing(sqlite3.connect(f"{root}/registry.db", isolation_level=None, timeout=30)) as db:
+        ((version,),) = db.execute("PRAGMA schema_version").fetchall()
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute(sql, values)
+        db.execute(f"PRAGMA schema_version = {version + 1}")
+
+
+def test_an_index_that_disagrees_with_its_table(spoil: Spoil, api: Any, look: Look, root: str) -> None:
+    api.push_image("app", "1")
+    row = "SELECT type, name, tbl_name, rootpage, sql FROM sqlite_schema WHERE name = 'tags_updated'"
+    with closing(sqlite3.connect(f"{root}/registry.db", isolation_level=None, timeout=30)) as db:
+        kept = db.execute(row).fetchone()
+    spoil_schema(root, "DELETE FROM sqlite_schema WHERE name = 'tags_updated'")
+    spoil("UPDATE tags SET updated = updated - 5")
+    spoil_schema(root, "INSERT INTO sqlite_schema VALUES (?, ?, ?, ?, ?)", *kept)
+    found = look()
+    assert {each.table for each in found.rows} == {"database"}
+    assert said(look(repair=True)) == {("database", "", "indexes made again")}
+    assert look().is_sound
+
+
+def test_by_command(nacre: Any, spoil: Spoil, api: Any, root: str) -> None:
+    image = api.push_image("app", "1")
+    spoil("UPDATE manifests SET size = 3")
+    command = ("registry", "check", "--root", root)
+    found = nacre(*command, check=False)
+    line = f"row of manifests app {image.digest}: size cannot be 3"
+    assert (found.code, found.lines[0], found.lines[-1]) == (1, line, "1 wrong in the database")
+    assert "registry check --repair" in found.err
+    mended = nacre(*command, "--repair").lines
+    assert (mended[0], mended[-1]) == (f"{line}: made again", "No problems left")
+    assert json.loads(nacre(*command, "--format", "json").out)["Rows"] == []
+
+
+def test_on_postgresql(postgresql: PostgresServer, api_of: Any, lines: list[str], root: str) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    url = postgresql.new_database()
+    rules = RegistryRules(metadata=MetadataRules(url))
+    with RunningServer(root, rules=rules, log=lines.append) as serving:
+        api, catalog = api_of(serving.url), serving.registry.state.catalog
+        image = api.push_image("app", "1")
+        with psycopg.connect(url, autocommit=True) as db:
+            db.execute("UPDATE manifests SET media_type = 'x', annotations = '{'")
+            db.execute("UPDATE blobs SET size = -1")
+        assert api("GET", "app/manifests/1").status == 500
+        assert f"in the row of manifests app {image.digest} media_type cannot be 'x'" in lines[0]
+        check = partial(IntegrityCheck, catalog, ContentFiles(root), parse)
+        assert len(check().run().rows) == 4
+        assert {each.mended for each in check(CheckOptions(repair=True)).run().rows} == {"made again"}
+        assert check().run().is_sound
+        assert api("GET", "app/manifests/1").body == image.data
+        assert api("GET", f"app/blobs/{Digest.of(image.layer)}").body == image.layer

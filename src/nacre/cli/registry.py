@@ -91,24 +91,32 @@ def _collect(context: Context, args: Args) -> int:
 
 
 def _check(context: Context, args: Args) -> int:
-    """A line for each damaged part of a manifest; 1 when there is one."""
+    """A line for each damaged part of a manifest and each wrong value in the database; 1 when one is left."""
     report = _checked(context, args)
     if args.format:
         inspect_one(context, _document(report, read=args.read), args.format)
     else:
         _tell(context, report, "Read" if args.read else "Checked")
-    return 1 if report.damaged else 0
+    return 0 if report.is_sound else 1
 
 
 def _checked(context: Context, args: Args) -> RegistryReport:
     how = {"read": args.read, "rate": args.rate}
-    if remote := elsewhere(context, args, "config", "sparse"):
+    if remote := elsewhere(context, args, "config", "repair", "sparse"):
         return remote.content.check(**how)
     config = _place(context, args, "root")
     with context.progress(quiet=bool(args.format)) as progress:
         return context.engine.registries.check(
-            config.folder, config.rules.storage, sparse=args.sparse, progress=progress, **how
+            config.folder,
+            config.rules.storage,
+            sparse=args.sparse,
+            repair=args.repair,
+            progress=progress,
+            **how,
         )
+
+
+_SOUND = "No problems found"
 
 
 def _tell(context: Context, report: RegistryReport, what_was_done: str) -> None:
@@ -117,9 +125,16 @@ def _tell(context: Context, report: RegistryReport, what_was_done: str) -> None:
         context.print(f"{' '.join(one.names)}: {what}{one.problem}")
     for digest in report.unneeded:
         context.print(f"{digest}: damaged, but no manifest needs it")
+    for row in report.rows:
+        context.print(row.problem + (f": {row.mended}" if row.mended else ""))
     context.print(f"{what_was_done} {_counts(report)}")
     names = list(dict.fromkeys(name for one in report.damaged for name in one.names))
-    context.print(f"{len(names)} damaged" if names else "No problems found")
+    left = sum(not row.mended for row in report.rows)
+    if names or not left:
+        context.print(f"{len(names)} damaged" if names else "No problems left" if report.rows else _SOUND)
+    if left:
+        context.print(f"{left} wrong in the database")
+        context.warn("hint: `nacre registry check --repair` makes rows again from content")
     if names:
         context.warn(f"hint: push again {', '.join(names[:5])}: a client sends what the registry lacks")
 
@@ -139,6 +154,11 @@ def _counted(report: RegistryReport | BackupReport) -> dict[str, Any]:
 def _document(report: RegistryReport, *, read: bool) -> dict[str, Any]:
     return _counted(report) | {
         "Read": read, "Unneeded": list(report.unneeded),
+        "Rows": [
+            {"Table": one.table, "Row": one.row, "Column": one.column, "Value": one.value,
+             "Mended": one.mended}
+            for one in report.rows
+        ],
         "Damaged": [
             {"Repository": one.repository, "References": list(one.references), "Digest": one.digest,
              "Part": one.part, "Problem": one.problem}
@@ -192,7 +212,7 @@ def _restore(context: Context, args: Args) -> int:
         inspect_one(context, _document(report, read=True), args.format)
     else:
         _tell(context, report, "Restored")
-    return 1 if report.damaged else 0
+    return 0 if report.is_sound else 1
 
 
 def _import(context: Context, args: Args) -> int:
@@ -291,11 +311,12 @@ CHECK = Command(
         size("--rate", "Maximum bytes to read per second; a request to a bucket counts as 64KiB",
              type="size"),
         flag("--read", "Read all content and hash it"),
+        flag("--repair", "Make wrong rows of the database again from content, or remove them"),
         *PLACE,
         _SPARSE,
     ),
-    details="Lists damaged content and the names it has. Exits with 1 if there is any. Changes nothing; the"
-    " registry may be served meanwhile.",
+    details="Lists damaged content and the names it has, and wrong values in the database. Exits with 1 if"
+    " there are any. Changes nothing without --repair; the registry may be served meanwhile.",
 )  # fmt: skip
 BACKUP = Command(
     "DIRECTORY", _backup, store=False,

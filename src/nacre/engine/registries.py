@@ -211,11 +211,13 @@ class Registries:
 
     def check(
         self, folder: str = "", storage: StorageRules | None = None, *, read: bool = False,
-        sparse: bool = False, rate: int = 0, progress: Progress | None = None,
+        sparse: bool = False, rate: int = 0, repair: bool = False, progress: Progress | None = None,
     ) -> RegistryReport:  # fmt: skip
-        """Prove that every manifest of a registry can be pulled; with `read` every byte is hashed.
+        """Prove that every manifest of a registry can be pulled, and that its database has no value that
+        cannot be; with `read` every byte is hashed.
 
-        It may be served meanwhile; nothing is changed. `storage` says in which bucket its content is.
+        It may be served meanwhile; nothing is changed, unless by `repair` rows that the content shows to be
+        wrong, or that cannot be. `storage` says in which bucket its content is.
         `sparse`: parts that were never pushed are no damage. `rate`: bytes per second at most, 0 for no
         limit; a request to a bucket counts as 64 KiB. Raises Conflict for what is no registry, or has its
         content elsewhere, StoreError, Unavailable.
@@ -225,7 +227,7 @@ class Registries:
         from ..stores.registry import checked
 
         place = storage or StorageRules()
-        return checked(self._root(folder), parse, place, CheckOptions(read, sparse, rate), progress)
+        return checked(self._root(folder), parse, place, CheckOptions(read, sparse, rate, repair), progress)
 
     def import_storage(
         self, source: str, folder: str = "", *, sparse: bool = False, progress: Progress | None = None

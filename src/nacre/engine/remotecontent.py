@@ -10,6 +10,7 @@ from ..stores.garbage import Garbage
 from ..stores.integrity import DamagedManifest, RegistryReport
 from ..stores.removed import RemovedEntry
 from ..stores.retention import ExpiredTag
+from ..stores.rows import WrongValue
 from .registrycontent import deletable, parse_name, repository_of
 from .remoteapi import RemotePart
 
@@ -112,7 +113,8 @@ class RemoteContent(RemotePart):
             for one in found.damaged
         )
         counts = (found.repositories, found.manifests, found.blobs, found.bytes)
-        return RegistryReport(*counts, damaged, tuple(found.unneeded))
+        rows = tuple(WrongValue(one.table, one.row, one.column, one.value) for one in found.rows)
+        return RegistryReport(*counts, damaged, tuple(found.unneeded), rows)
 
 
 def _reference(tag: str, digest: str) -> dict[str, str]:

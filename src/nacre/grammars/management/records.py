@@ -459,6 +459,15 @@ class DamagedRecord(Answered):
     problem: str
 
 
+class WrongValueRecord(Answered):
+    """A value in the database that cannot be; without a column it is said of the whole row."""
+
+    table: str
+    row: str
+    column: str
+    value: str
+
+
 class CheckResult(Answered):
     """What was looked at. Of what is damaged the first thousand are named, `damaged_count` has all."""
 
@@ -470,6 +479,7 @@ class CheckResult(Answered):
     damaged: list[DamagedRecord]
     damaged_count: int
     unneeded: list[str]
+    rows: list[WrongValueRecord] = []
 
 
 class ExpiredRecord(Answered):

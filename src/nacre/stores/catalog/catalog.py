@@ -93,6 +93,8 @@ class Catalog:
         self.is_remote = database.is_remote
         self.read, self.listed, self.now = database.read, database.listed, database.now
         self.version = database.version
+        self.every, self.problems = database.every, database.problems
+        self.rebuild_indexes = database.rebuild_indexes
         self.quotas = Quotas(database)
         self._manifests, self._blobs = (AnswerCache(database.version) for _ in range(2))
         self.keeps_removed = True
@@ -142,6 +144,30 @@ class Catalog:
             digest = rows[0][0] if table == "manifests" else reference
             return rows if self.change(lambda db: _keep_used(db, name, table, digest)) else []
         return rows
+
+    def record(
+        self, repository: int, name: str, digest: str, document: Document, *, new: bool = False
+    ) -> None:
+        """Write the row of a manifest whose content is there, and its parts, as pushing it does; only where
+        it is still there, unless it is `new`.
+        """
+
+        def write(db: CatalogTransaction) -> None:
+            db.lock(f"repository {name}")
+            if new or db.execute(MANIFEST, (repository, digest)).fetchone():
+                _insert_manifest(db, repository, digest, document)
+
+        self.change(write)
+
+    def record_blob(self, repository: int, name: str, digest: str, size: int) -> None:
+        """Write the row of a blob whose content is there."""
+
+        def write(db: CatalogTransaction) -> None:
+            db.lock(f"repository {name}")
+            _lock_content(db, digest)
+            _link_blob(db, repository, digest, size)
+
+        self.change(write)
 
     def repositories(self, last: str, limit: int) -> list[str]:
         """Names after `last` in order, at most `limit`."""

@@ -67,6 +67,17 @@ if TYPE_CHECKING:
         def listed(self, sql: str, *values: object) -> list[Any]:
             """What may take long: `read` never waits for it."""
 
+        def every(self, table: str, columns: Sequence[str], keys: int) -> Iterator[Any]:
+            """The rows of a table whose key are the first `keys` of `columns`; none if there is no such
+            table. Text that cannot be decoded comes as bytes.
+            """
+
+        def problems(self) -> list[str]:
+            """What is wrong with its file, some of it."""
+
+        def rebuild_indexes(self) -> None:
+            """Make all indexes again from the tables."""
+
         def change(self, function: Callable[[CatalogTransaction], T], *, durable: bool = True) -> T:
             """`function(transaction)`, and commit unless it raises.
 

@@ -24,6 +24,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ...words.errors import ContentError, DiskFull, StoreError, Unavailable, UsageError
+from .sqlite import quoted
 from .steps import STEPS, VERSION
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 CONNECTIONS = 20
 """Most of one process: a few more than it has threads."""
 _ATTEMPTS = 6
+_ROWS = 1000
 _PATIENCE, _IMPATIENCE = 3.0, 0.1
 """Seconds to wait for a connection, and where there was none a moment ago."""
 _DOWN = 5.0
@@ -109,6 +111,24 @@ class PostgresDatabase:
     def listed(self, sql: str, *values: object) -> list[Any]:
         """As `read`: each has a connection of its own."""
         return self.read(sql, *values)
+
+    def every(self, table: str, columns: Sequence[str], keys: int) -> Iterator[Any]:
+        """The rows of a table by its key, the first `keys` columns; none if there is no such table."""
+        if self.read("SELECT to_regclass(?)", table)[0][0] is None:
+            return
+        key, after = quoted(columns[:keys]), ", ".join("?" * keys)
+        sql = f"SELECT {quoted(columns)} FROM {table} {{}} ORDER BY {key} LIMIT {_ROWS}"
+        rows = self.read(sql.format(""))
+        while rows:
+            yield from rows
+            rows = self.read(sql.format(f"WHERE ({key}) > ({after})"), *rows[-1][:keys])
+
+    def problems(self) -> list[str]:
+        """A server looks after its files itself."""
+        return []
+
+    def rebuild_indexes(self) -> None:
+        """A server has `REINDEX` for its owner."""
 
     def change(self, function: Callable[[CatalogTransaction], T], *, durable: bool = True) -> T:
         """`function(transaction)`, again where others came between or the connection was lost before. It is

@@ -26,7 +26,7 @@ from .checkpoints import Checkpoints
 from .steps import STEPS, VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import TypeVar
 
     from ...words.digest import Digest
@@ -112,6 +112,25 @@ class SqliteDatabase:
         else:
             idle.append(connection)
 
+    def every(self, table: str, columns: Sequence[str], keys: int) -> Iterator[Any]:
+        """The rows of a table, none if there is no such table; text that cannot be decoded comes as bytes."""
+        there = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+        with sqlite_errors(), closing(sqlite3.connect(self._path, isolation_level=None)) as db:
+            db.text_factory = _text_or_bytes
+            if db.execute(there, (table,)).fetchone():
+                yield from db.execute(f"SELECT {quoted(columns)} FROM {table} NOT INDEXED")
+
+    def problems(self) -> list[str]:
+        """What SQLite finds wrong with the file, some of it."""
+        with sqlite_errors(), closing(_connect(self._path)) as db:
+            rows = db.execute("PRAGMA integrity_check(20)").fetchall()
+        return [row[0] for row in rows if row[0] != "ok"]
+
+    def rebuild_indexes(self) -> None:
+        """Make all indexes again from the tables."""
+        with self._write_lock, sqlite_errors():
+            self._writer.execute("REINDEX")
+
     def change(self, function: Callable[[CatalogTransaction], T], *, durable: bool = True) -> T:
         """`function(transaction)`, which nobody else's change comes between. Files of `orphans` go only when
         it is on the disk.
@@ -162,6 +181,18 @@ class SqliteDatabase:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             raise
+
+
+def quoted(columns: Sequence[str]) -> str:
+    """A list of names for a statement: some are words of SQL."""
+    return ", ".join(f'"{column}"' for column in columns)
+
+
+def _text_or_bytes(data: bytes) -> str | bytes:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
 
 
 def copy_database(source: str, target: str) -> None:

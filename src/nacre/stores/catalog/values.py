@@ -38,7 +38,7 @@ def is_size(value: object) -> bool:
 
 
 def is_digest(value: object) -> bool:
-    """Of any algorithm?"""
+    """Is it text, and a digest of a registered algorithm?"""
     try:
         return isinstance(value, str) and bool(Digest(value))
     except InvalidName:
@@ -51,7 +51,7 @@ def is_media_type(value: object) -> bool:
 
 
 def is_record(value: object) -> bool:
-    """A JSON object?"""
+    """Is it text, and a JSON object?"""
     try:
         return isinstance(value, str) and isinstance(json.loads(value), dict)
     except (ValueError, RecursionError):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from ....stores.accounts.model import AuditEntry
     from ....stores.catalog import Document
+    from ....stores.rows import WrongValue
     from ....stores.runs import Run
     from ....stores.storage.objects import ObjectStorage
     from ....words.progress import Task
@@ -129,6 +130,7 @@ class UpkeepCalls(AccountCalls):
             repositories=report.repositories, manifests=report.manifests, blobs=report.blobs,
             bytes=report.bytes, read=how.read, damaged=damaged, damaged_count=len(report.damaged),
             unneeded=list(report.unneeded[:MOST_TOLD]),
+            rows=[r.WrongValueRecord(**_wrong(each)) for each in report.rows[:MOST_TOLD]],
         )  # fmt: skip
         return {"check": msgspec.to_builtins(result)}
 
@@ -246,3 +248,7 @@ def run_record(run: Run) -> r.RunRecord:
         **(run.result or {}),
     }  # fmt: skip
     return msgspec.convert(found, r.RunRecord)
+
+
+def _wrong(found: WrongValue) -> dict[str, str]:
+    return {name: getattr(found, name) for name in ("table", "row", "column", "value")}
