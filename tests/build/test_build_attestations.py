@@ -25,7 +25,7 @@ pytest.importorskip("spdx_tools")
 pytest.importorskip("in_toto_attestation")
 pytest.importorskip("packageurl")
 
-from nacre.images.attestations.provenance import provenance
+from nacre.images.attestations.provenance import metadata, provenance
 
 SBOM = AttestationOptions("sbom")
 MIN = AttestationOptions("provenance", "min")
@@ -153,6 +153,16 @@ def test_provenance_of_the_older_version() -> None:
     assert found["metadata"]["completeness"] == {"parameters": True, "environment": True, "materials": False}
     assert len(found["materials"]) == 4
     assert len(found["buildConfig"]["definition"]) == 2
+
+
+def test_a_file_about_a_build_has_as_much_as_is_wanted() -> None:
+    least, most = (
+        json.loads(metadata(mode, REQUEST, MATERIALS, lambda _name, digest: digest))
+        for mode in ("min", "max")
+    )
+    assert most == said(AttestationOptions("provenance", version="v0.2"))
+    assert {*most} - {*least} == {"metadata", "buildConfig"}
+    assert least["invocation"]["parameters"]["args"]["build-arg:A"] == "1"
 
 
 def test_a_context_from_elsewhere_is_complete() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tarfile
 from argparse import Namespace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -169,6 +170,10 @@ def test_push_by_digest(project: Any, registry: str, tmp_path: Path) -> None:
     digest = told["containerimage.digest"]
     found = manifest(registry, f"team/app/manifests/{digest}")
     assert found["config"]["digest"] == told["containerimage.config.digest"]
+    if find_spec("packageurl"):
+        provenance = told["buildx.build.provenance"]
+        assert provenance["invocation"]["configSource"] == {"entryPoint": "Dockerfile"}
+        assert not {"metadata", "buildConfig"} & {*provenance}
     assert others(project) == 0
 
 
@@ -191,8 +196,12 @@ def test_one_image_in_several_forms(project: Any, registry: str, tmp_path: Path)
 def test_files_alone_leave_no_metadata_of_an_image(project: Any, tmp_path: Path) -> None:
     project.write("Dockerfile", CROSS)
     metadata = tmp_path / "m.json"
+    project.nacre.env["BUILDX_METADATA_PROVENANCE"] = "disabled"
     project.nacre("build", "-o", "type=cacheonly", "--metadata-file", str(metadata), str(project.folder))
     assert list(json.loads(metadata.read_text())) == ["buildx.build.ref"]
+    project.nacre.env["BUILDX_METADATA_PROVENANCE"] = "full"
+    failed = project.nacre("build", "--metadata-file", str(metadata), str(project.folder), check=False)
+    assert "BUILDX_METADATA_PROVENANCE=full: expected min, max or disabled" in failed.err
     assert others(project) == 0
     assert "nothing changed (2 cached)" in project.build().err
 

@@ -185,7 +185,16 @@ def _options(context: Context, args: Args, platforms: list[Platform]) -> BuildOp
         squash=args.squash,
         attestations=_attestations(args),
         advice=_advice(args.advice),
+        metadata=_metadata(context) if args.metadata_file else "",
     )
+
+
+def _metadata(context: Context) -> str:
+    """How much provenance the file has, "" for none. Raises UsageError."""
+    wanted = context.environment.get(_METADATA) or "min"
+    if wanted not in ("min", "max", "disabled"):
+        raise UsageError(f"{_METADATA}={wanted[:80]}: expected min, max or disabled")
+    return wanted if wanted != "disabled" else ""
 
 
 def _advice(written: list[str]) -> str:
@@ -371,6 +380,7 @@ _EXCERPT = 160
 """Characters of a line that are shown after its fault."""
 _ACTIONS = ("RESULTS_URL", "RUNTIME_TOKEN")
 _PLATFORM = "DOCKER_DEFAULT_PLATFORM"
+_METADATA = "BUILDX_METADATA_PROVENANCE"
 _MAX_SECRET = 500 << 10  # as BuildKit
 BUILDER = text("--builder", "Ignored with a warning: there is one builder", hidden=True)
 _IGNORED = (

@@ -17,7 +17,7 @@ from ..words.errors import Unsupported, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     from ..engine import Built
@@ -324,7 +324,15 @@ def metadata(built: Built, results: Sequence[OutputResult]) -> dict[str, Any]:
             found |= {"image.name": ",".join(result.names)} if result.names else {}
     if len(built.images) == 1 and len(found) > 1:
         found["containerimage.config.digest"] = str(built.image.id)
-    return found
+    return found | dict(_provenance(built))
+
+
+def _provenance(built: Built) -> Iterator[tuple[str, Any]]:
+    from json import loads
+
+    for image, said in zip(built.images, built.provenance, strict=False):
+        platform = f"/{image.config.platform}" if len(built.images) > 1 else ""
+        yield f"buildx.build.provenance{platform}", loads(said)
 
 
 def _reference() -> str:

@@ -76,7 +76,7 @@ class Built(Value):
 
     `images` has that of each platform, in their order; `image` is then the one that the tags name.
     `attestations` are what was asked for of each, for `Engine.outputs`. `advice` says what could be better.
-    `ref` is the name of the build's record.
+    `ref` is the name of the build's record, `provenance` is JSON for each image where `metadata` wants it.
     """
 
     image: Image
@@ -86,6 +86,7 @@ class Built(Value):
     attestations: tuple[tuple[Predicate, ...], ...] = ()
     advice: tuple[Advice, ...] = ()
     ref: str = ""
+    provenance: tuple[bytes, ...] = ()
 
 
 class Engine(Wiring):

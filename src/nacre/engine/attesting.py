@@ -30,7 +30,10 @@ def attest(
 ) -> list[BuildResult]:
     """The results with what is said of each image. Raises Unsupported, NotFound, StoreError."""
     maker = _Attesting(engine, inputs, options, report)
-    return [result.replace(materials=None, predicates=maker.of(result)) for result in results]
+    return [
+        result.replace(materials=None, predicates=maker.of(result), provenance=maker.metadata(result))
+        for result in results
+    ]
 
 
 class _Attesting:
@@ -71,14 +74,26 @@ class _Attesting:
         step.done()
         return PREDICATE_TYPE, data
 
+    def metadata(self, result: BuildResult) -> bytes:
+        """What a file about the build has of provenance; nothing where the library is not installed."""
+        if not self._options.metadata:
+            return b""
+        try:
+            from ..images.attestations.provenance import metadata
+        except ImportError:
+            return b""
+        return metadata(self._options.metadata, self._request, self._materials(result), self._known)
+
     def _provenance(self, options: AttestationOptions, result: BuildResult) -> tuple[str, bytes]:
         from ..images.attestations.provenance import provenance
 
+        return provenance(options, self._request, self._materials(result), self._known)
+
+    def _materials(self, result: BuildResult) -> BuildMaterials:
         materials = result.materials or BuildMaterials()
         urls = tuple((redacted(url), digest) for url, digest in materials.urls)
         steps = tuple(one.replace(source=self._place(one.source)) for one in materials.definition)
-        told = materials.replace(urls=urls, definition=steps)
-        return provenance(options, self._request, told, self._known)
+        return materials.replace(urls=urls, definition=steps)
 
     def _place(self, source: str) -> str:
         """What a step takes from: the context by its URL, if it has one, and no password of any."""

@@ -46,9 +46,8 @@ if TYPE_CHECKING:
     from . import Engine
     from .archives import Downloaded, Origin
 
-    Sum = tuple[
-        Image, int, int, tuple[Image, ...], tuple[tuple[Predicate, ...], ...], tuple[Advice, ...], str
-    ]
+    Predicates = tuple[tuple[Predicate, ...], ...]
+    Sum = tuple[Image, int, int, tuple[Image, ...], Predicates, tuple[Advice, ...], str, tuple[bytes, ...]]
     """The fields of `Built`."""
 
 
@@ -125,7 +124,7 @@ def attested(
     engine: Engine, inputs: Inputs, options: BuildOptions, results: list[BuildResult], report: BuildReport
 ) -> list[BuildResult]:
     """The results with what is to be said of them."""
-    if not options.attestations:
+    if not options.is_told:
         return results
     from .attesting import attest
 
@@ -327,7 +326,8 @@ def summed(results: list[BuildResult]) -> Sum:
     images = tuple(result.image for result in results)
     ran, cached = sum(result.ran for result in results), sum(result.cached for result in results)
     predicates = tuple(result.predicates for result in results)
-    return runnable(images), ran, cached, images, predicates, results[0].advice, results[0].ref
+    told = tuple(result.provenance for result in results if result.provenance)
+    return runnable(images), ran, cached, images, predicates, results[0].advice, results[0].ref, told
 
 
 def completed(engine: Engine, results: list[BuildResult], tags: Sequence[Reference]) -> Sum:

@@ -16,7 +16,7 @@ from ...words.errors import Unsupported
 from ...words.oci import Platform
 from ...words.reference import Reference
 from .packageurls import image_url, package_url
-from .wanted import MAX, MIN, V02
+from .wanted import MAX, MIN, PROVENANCE, V02, AttestationOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .materials import BuildMaterials, BuildRequest, DefinedStep
-    from .wanted import AttestationOptions
 
     Known = Callable[[str, Digest], Digest]
     """Called with the name of an image and its manifest; the digest that the name means in its registry."""
@@ -35,6 +34,7 @@ _TYPE, _TYPE_02 = (
 )
 PREDICATE, PREDICATE_02 = "https://slsa.dev/provenance/v1", "https://slsa.dev/provenance/v0.2"
 _PRIVATE = ("build-arg:", "label:")
+_ONLY_MAX = ("buildConfig", "metadata")
 
 
 def provenance(
@@ -50,6 +50,16 @@ def provenance(
     fields = facts.version_02() if options.version == V02 else facts.version_1()
     data = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
     return (PREDICATE_02 if options.version == V02 else PREDICATE), data
+
+
+def metadata(mode: str, request: BuildRequest, materials: BuildMaterials, known: Known) -> bytes:
+    """JSON of the predicate in the older version, as buildx puts it into a file about a build.
+
+    `mode` min has neither the steps nor its metadata. Source: buildx, build/provenance.go.
+    """
+    fields = _Facts(AttestationOptions(PROVENANCE, MAX, V02), request, materials, known).version_02()
+    kept = {name: value for name, value in fields.items() if mode == MAX or name not in _ONLY_MAX}
+    return json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 class _Facts:

@@ -80,7 +80,8 @@ class BuildOptions(Value):
     host:python3), `extras` and dependency `groups` to install, `indexes` where packages come from, `renew`:
     versions chosen for an earlier build do not count.
 
-    `attestations` are to be made of each image, which who makes the builder does.
+    `attestations` are to be made of each image, which who makes the builder does, and provenance to be told
+    beside it where `metadata` is min or max.
     """
 
     target: str = ""
@@ -114,6 +115,12 @@ class BuildOptions(Value):
     renew: bool = False
     attestations: tuple[AttestationOptions, ...] = ()
     advice: str = "auto"
+    metadata: str = ""
+
+    @property
+    def is_told(self) -> bool:
+        """Whether something is to be said of what an image was made from."""
+        return bool(self.attestations or self.metadata)
 
 
 def _nothing() -> None:
@@ -163,7 +170,8 @@ class BuildResult(Value):
 
     `materials` is what it was made from, where attestations are to be made, and `predicates` what they say.
     `advice` is that of the whole build. `bases` are the images it was made from: name, platform and digest.
-    `ref` is the name of the record of the build, "" for one without.
+    `ref` is the name of the record of the build, "" for one without. `provenance` is JSON, as the options
+    want it.
     """
 
     image: Image
@@ -174,6 +182,7 @@ class BuildResult(Value):
     advice: tuple[Advice, ...] = ()
     bases: tuple[tuple[str, str, str], ...] = ()
     ref: str = ""
+    provenance: bytes = b""
 
 
 class Builder:

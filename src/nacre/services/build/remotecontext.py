@@ -131,7 +131,7 @@ class RemoteContexts:
 
     def _digest(self, stream: _HashedReader) -> str:
         """What provenance says of it; "" where nobody asks, since the rest would have to come."""
-        return stream.digest() if self._options.attestations else ""
+        return stream.digest() if self._options.is_told else ""
 
     @contextmanager
     def _step(self, title: str) -> Iterator[StepReport]:

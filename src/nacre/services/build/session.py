@@ -273,7 +273,7 @@ class BuildSession:
             step = self.report.step("importing layers from the cache")
             self.bring(target.diff_ids, step)
             step.done()
-        if self.options.attestations:
+        if self.options.is_told:
             from .materials import materials_of
 
             self.materials = materials_of(self)

@@ -311,7 +311,7 @@ class ProjectBuild:
 
     def materials(self) -> BuildMaterials | None:
         """What the image was made from, where somebody asks."""
-        if not self.options.attestations:
+        if not self.options.is_told:
             return None
         from ....images.attestations.materials import BuildMaterials
 
