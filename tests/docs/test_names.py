@@ -34,7 +34,7 @@ either elf encode encoder end ended endpoint endpoints ends engine entry entrypo
 error errors estargz etc evaluate event events exec executable execute executing expand exploration explore
 export expose extents external extra extract extracted extraction failed failure fault fetched field fields
 file filehash files filling filters finder finding firewall flags flow folder folderread folders foreign fork
-forkguard forkmap forks format forward forwarding found frames freed from full function functions glob go
+forkguard forkmap forks format forward forwarding found frames freed from full function functions fuse glob go
 goheader gotemplate group gzip hash hashes hashing header headings health healthcheck held help here heredoc
 history hook host
 hostkey hostlibs hosts id identifier identity ids ignore image images import importer index indexed indexing

@@ -116,12 +116,14 @@ class ErofsIndex:
         return slots[device - 1] if slots else device
 
     def names(self, nid: int) -> Iterator[tuple[bytes, int]]:
-        """Names in a folder, sorted, with their nids; without `.` and `..`. Nothing for what is no folder."""
+        """As `listed`, without `.` and `..`."""
+        return (item for item in self.listed(nid) if item[0] not in (b".", b".."))
+
+    def listed(self, nid: int) -> Iterator[tuple[bytes, int]]:
+        """Names in a folder, sorted, with their nids. Nothing for what is no folder."""
         pages = self._pages(nid)
         for number in range(pages.count):
-            for name, child in pages.entries(number):
-                if name not in (b".", b".."):
-                    yield name, child
+            yield from pages.entries(number)
 
     def lookup(self, nid: int, name: bytes) -> int | None:
         """The nid of a name in a folder, None when there is none or `nid` is no folder."""
