@@ -27,6 +27,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
 
+    from .asking import AwaitedRead
+
 _CLOEXEC, _NONBLOCK, _PRE_CONTENT, _UNLIMITED_QUEUE, _UNLIMITED_MARKS = 0x1, 0x2, 0x8, 0x10, 0x20
 _FLAGS = _CLOEXEC | _NONBLOCK | _PRE_CONTENT | _UNLIMITED_QUEUE | _UNLIMITED_MARKS
 _ADD, _REMOVE = 0x1, 0x2
@@ -63,6 +65,14 @@ class ContentGroup:
         self._slots: dict[int, int] = {}
         self._free = list(range(_SLOTS))
 
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """See `asking.ReadQueue`, which this is."""
+        return (self.group,)
+
+    def close(self) -> None:
+        """Nothing but `group`: see `asking.ReadQueue`."""
+
     def mark(self, fd: int) -> None:
         """From now on reads of the file wait. Raises OSError: EINVAL, EOPNOTSUPP before Linux 6.14."""
         linux.fanotify_mark(self.group, _ADD, _PRE_ACCESS, fd)
@@ -90,8 +100,9 @@ class ContentGroup:
         _SLOT.pack_into(self._taken, slot * _SLOT.size, event.fd, event.offset, event.count)
         return event
 
-    def answer(self, event: ReadEvent, failure: int = 0) -> None:
+    def answer(self, event: AwaitedRead, failure: int = 0) -> None:
         """Let the reader go on, or have its read fail with an errno. Raises OSError where nobody waits."""
+        assert isinstance(event, ReadEvent)
         try:
             os.write(self.group, _ANSWER.pack(event.fd, _DENY | failure << 24 if failure else _ALLOW))
         finally:
@@ -100,7 +111,7 @@ class ContentGroup:
             self._free.append(slot)
             os.close(event.fd)  # last: then another event may get the number
 
-    def left(self) -> list[ReadEvent]:
+    def left(self) -> list[AwaitedRead]:
         """What another process has taken and not answered; now it is this one's. Before `events`, once.
 
         One that died before it could write down what it had taken leaves a reader who can only be told that
@@ -110,12 +121,11 @@ class ContentGroup:
         taken = {slot: ReadEvent(*row) for slot, row in rows if row[0]}
         self._slots = {event.fd: slot for slot, event in taken.items()}
         self._free = [slot for slot in range(_SLOTS) if slot not in taken]
-        found = [*taken.values()]
-        numbers = {event.fd for event in found}
+        numbers = {event.fd for event in taken.values()}
         _fail(self.group, numbers)
         for number in numbers:
             _occupy(number)
-        return found
+        return [*taken.values()]
 
 
 def fail_all(group: int) -> None:

@@ -33,7 +33,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ...ground.precontent import ContentGroup, ReadEvent
+    from ...ground.asking import AwaitedRead, ReadQueue
     from ..model.source import Ranged
     from .lazy import LazyLayer
     from .pieces import Piece
@@ -71,7 +71,7 @@ _IDLE, _FLYING, _WANTED, _HERE = range(4)
 class _WaitingReader:
     """Somebody who waits for pieces."""
 
-    def __init__(self, content: ContentGroup, event: ReadEvent, left: set[int]) -> None:
+    def __init__(self, content: ReadQueue, event: AwaitedRead, left: set[int]) -> None:
         self._content, self._event, self.left = content, event, left
 
     def answer(self, failure: int = 0) -> None:
@@ -79,7 +79,7 @@ class _WaitingReader:
         _answer(self._content, self._event, failure)
 
 
-def _answer(content: ContentGroup, event: ReadEvent, failure: int = 0) -> None:
+def _answer(content: ReadQueue, event: AwaitedRead, failure: int = 0) -> None:
     """Whoever has died meanwhile needs none."""
     with suppress(OSError):
         content.answer(event, failure)
@@ -297,7 +297,7 @@ class Filler:
             self._ask(work, event, numbers)
         return True
 
-    def _ask(self, work: _LayerWork, event: ReadEvent, numbers: range) -> None:
+    def _ask(self, work: _LayerWork, event: AwaitedRead, numbers: range) -> None:
         with self._lock:
             missing = work.extents.missing(numbers)
             reader = _WaitingReader(work.layer.tree.content, event, set(missing))
