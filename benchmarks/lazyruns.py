@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -15,9 +16,11 @@ from random import randrange
 
 from .bench import Bench, case_of
 from .harness import Case, Scenario, Skip
+from .peers import account
 from .wires import TRIP
 
 _PATIENCE = 600
+_FUSE = "/dev/fuse"
 _SERVE = """
 import sys
 from http.server import HTTPServer, SimpleHTTPRequestHandler
@@ -72,6 +75,7 @@ class LazyRun(Scenario):
 
     warm, most = 0, 5
     peers_most = 2
+    _has_docker = True
 
     def __init__(
         self, name: str, what: str, program: Sequence[str], *, far: bool = True, port: bool = False
@@ -92,7 +96,8 @@ class LazyRun(Scenario):
             ("whole, gzip", lazy.whole, ()),
         ):
             yield self._nacre(lazy, kind, f"{host}/{image}", more)
-        yield case_of("docker", lambda: self._docker(bench, f"{host}/{lazy.whole}"))
+        if self._has_docker:
+            yield case_of("docker", lambda: self._docker(bench, f"{host}/{lazy.whole}"))
         yield case_of("podman", lambda: self._podman(lazy, f"{host}/{lazy.whole}"))
 
     def _optimize(self, lazy: _Lazy) -> None:
@@ -109,17 +114,26 @@ class LazyRun(Scenario):
         return [str(self._port)] if self._serves else []
 
     def _nacre(self, lazy: _Lazy, kind: str, image: str, more: Sequence[str]) -> Case:
-        program, roots = lazy.bench.nacre.words[0], f"{lazy.folder}/{self.name}-{kind.replace(', ', '-')}"
+        program, roots = self._ours(lazy), f"{self._place(lazy)}/{self.name}-{kind.replace(', ', '-')}"
         current: list[str] = []
 
         def before(number: int) -> list[str]:
             if current:  # what the container before has left behind ends with its image
                 for action in (("rmi", "-f", image), ("system", "prune", "-af")):
                     subprocess.run([*current, *action], capture_output=True, check=False)
-            current[:] = [program, "--root", f"{roots}{number}"]
+            current[:] = [*program, "--root", f"{roots}{number}"]
             return self._words(current, *more, image)
 
         return self._case(f"nacre, {kind}", before)
+
+    def _ours(self, lazy: _Lazy) -> Sequence[str]:
+        return lazy.bench.nacre.words[:1]
+
+    def _theirs(self, lazy: _Lazy) -> Sequence[str]:
+        return lazy.bench.podman.words[:1]
+
+    def _place(self, lazy: _Lazy) -> Path:
+        return lazy.folder
 
     def _docker(self, bench: Bench, image: str) -> Case:
         assert bench.docker  # or skipped here
@@ -130,8 +144,8 @@ class LazyRun(Scenario):
         peer = lazy.bench.podman
 
         def before(number: int) -> list[str]:
-            place = f"{lazy.folder}/{self.name}-podman{number}"
-            engine = [peer.words[0], "--root", f"{place}/root", "--runroot", f"{place}/run"]
+            place = f"{self._place(lazy)}/{self.name}-podman{number}"
+            engine = [*self._theirs(lazy), "--root", f"{place}/root", "--runroot", f"{place}/run"]
             return self._words(engine, "--tls-verify=false", image)
 
         return self._case("podman", before, peer.env)
@@ -148,6 +162,40 @@ class LazyRun(Scenario):
         return [
             *engine, "run", "--rm", "--network", network, *more, *self._program, *self._arguments()
         ]  # fmt: skip
+
+
+class LazyRunAsUser(LazyRun):
+    """The same as an ordinary user with a range of subordinate ids, for whom layers come by FUSE."""
+
+    _has_docker = False
+    _user = "nacre-bench"
+
+    def cases(self, bench: Bench) -> Iterator[Case]:
+        self._uid = account(self._user).pw_uid
+        if subprocess.run(self._as_user("test", "-w", _FUSE), check=False).returncode:
+            raise Skip(f"{_FUSE} is closed for ordinary users")
+        self._folder = bench.fresh(self.name)
+        shutil.chown(self._folder, self._uid, self._uid)
+        self._program_path = bench.users_nacre(self._folder, self._uid)
+        return super().cases(bench)
+
+    def _as_user(self, *words: str) -> list[str]:
+        become = ["setpriv", f"--reuid={self._uid}", f"--regid={self._uid}", "--init-groups"]
+        return [*become, *words]
+
+    def _with_home(self, *words: str) -> list[str]:
+        home, none = str(self._folder), "XDG_DATA_HOME="
+        own = (f"HOME={home}", f"USER={self._user}", f"XDG_RUNTIME_DIR={home}", none)
+        return self._as_user("env", *own, *words)
+
+    def _ours(self, lazy: _Lazy) -> Sequence[str]:
+        return self._with_home(self._program_path)
+
+    def _theirs(self, lazy: _Lazy) -> Sequence[str]:
+        return self._with_home(*lazy.bench.podman.words[:1])
+
+    def _place(self, lazy: _Lazy) -> Path:
+        return self._folder
 
 
 def _free_port() -> int:
@@ -183,6 +231,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     LazyRun("run-lazy-numpy", "run python3 -c 'import numpy'", _NUMPY),
     LazyRun("run-lazy-web", "first HTTP 200 of Python's http.server", _WEB, port=True),
     LazyRun("run-lazy-all", "run a program that reads every file", _ALL),
+    LazyRunAsUser("run-lazy-user", "as an ordinary user, run python3 -c 'print(1)'", _PRINT),
+    LazyRunAsUser("run-lazy-numpy-user", "as an ordinary user, run python3 -c 'import numpy'", _NUMPY),
     LazyRun("run-lazy-here", "run python3 -c 'print(1)'", _PRINT, far=False),
     LazyRun("run-lazy-numpy-here", "run python3 -c 'import numpy'", _NUMPY, far=False),
     LazyRun("run-lazy-web-here", "first HTTP 200 of Python's http.server", _WEB, far=False, port=True),
