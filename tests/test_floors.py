@@ -99,8 +99,8 @@ def test_parts_of_images_fall(name: str) -> None:
 
 
 TREES = (
-    "files", "model", "interfaces", "reading", "dedup", "forms", "roots", "making", "trials", "drivers",
-    "lazy", "catalog", "rows", "repair", "recording", "committed", "actives",
+    "files", "awaiting", "model", "interfaces", "reading", "dedup", "forms", "roots", "making", "trials",
+    "drivers", "lazy", "catalog", "rows", "repair", "recording", "committed", "actives",
 )  # fmt: skip
 
 

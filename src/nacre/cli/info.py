@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..engine.system import Info
     from .context import Context
     from .options import Args
 
@@ -37,12 +38,18 @@ def _store(context: Context) -> dict[str, Any]:
         "Driver": info.driver,
         "DriverReason": info.driver_reason,
         "LayerBlobs": info.layer_blobs,
-        "Lazy": f"no; {info.lazy}" if info.lazy else "yes",
+        "Lazy": _lazy(info),
         "Containers": info.containers,
         "ContainersRunning": info.running,
         "ContainersStopped": info.containers - info.running,
         "Images": info.images,
     }
+
+
+def _lazy(info: Info) -> str:
+    if info.lazy:
+        return f"no; {info.lazy}"
+    return "yes (FUSE)" if info.lazy_by_fuse else "yes"
 
 
 def _machine() -> dict[str, Any]:

@@ -57,7 +57,7 @@ def fill(engine: Wiring, reference: Reference, source: Ranged, pulled: LazyPull)
     from ..stores.trees.lazy import hold
 
     store, layers = engine.store, pulled.layers
-    held = [fd for layer in layers for fd in (layer.tree.tar, layer.tree.content.group)]
+    held = [fd for layer in layers for fd in (layer.tree.tar, *layer.tree.content.descriptors)]
     filling = _FillerProcess(engine, reference, source, pulled)
 
     def work(report: ChildReport) -> None:
@@ -82,6 +82,7 @@ class _FillerProcess:
 
     def __init__(self, engine: Wiring, reference: Reference, source: Ranged, pulled: LazyPull) -> None:
         self._engine, self._store, self._reference, self._pulled = engine, engine.store, reference, pulled
+        self._driver = engine.store.driver.name
         self._client: Client | None = None
         self._source = source
         self.connections: list[int] = []
@@ -127,7 +128,7 @@ class _FillerProcess:
         from ..services.containers.service import Containers
 
         store = self._store
-        with type(store).open(store.root, driver="erofs", create=False) as fresh:
+        with type(store).open(store.root, driver=self._driver, create=False) as fresh:
             try:
                 fresh.trees.lazy.complete(layer.tree)
             except DigestMismatch:
@@ -139,7 +140,7 @@ class _FillerProcess:
         store, own = self._store, {layer.tree.diff_id for layer in self._pulled.layers}
         topmost = [diff_id for diff_id in self._pulled.result.image.diff_ids if diff_id in own][-1]
         if profile.reads:
-            with type(store).open(store.root, driver="erofs", create=False) as fresh:
+            with type(store).open(store.root, driver=self._driver, create=False) as fresh:
                 fresh.trees.keep_reads(topmost, profile.encode())
 
     def _wanted(self, layer: LazyLayer, seconds: float) -> bool:

@@ -31,7 +31,7 @@ class RecordedReads(Value):
 
 def record(store: Store, request: CreateRequest, stdio: Stdio, seconds: float) -> RecordedReads:
     """Run a container and note what it reads of its layers. Raises Unsupported where that cannot be had."""
-    if why := store.trees.lazy.obstacle:
+    if why := store.trees.lazy.obstacle_to_events:
         raise Unsupported(
             f"what a container reads cannot be recorded: {why}",
             hint="it takes root, Linux 6.14 or newer, and the storage driver erofs",

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 
 class Info(Value):
-    """What a store has, and why it is used the way it is; `lazy` says why no image can come lazily."""
+    """What a store has, and why it is used the way it is; `lazy` says why no image can come lazily.
+
+    `lazy_by_fuse`: layers that come lazily are shown by a process of nacre.
+    """
 
     version: str
     root: str
@@ -35,6 +38,7 @@ class Info(Value):
     driver_reason: str
     layer_blobs: str
     lazy: str
+    lazy_by_fuse: bool
     containers: int
     running: int
     images: int
@@ -64,7 +68,7 @@ class System:
             rows = store.containers.list(all=True)
             return Info(
                 __version__, store.root, store.driver.name, store.driver.why, store.keeping.why,
-                obstacle(store), len(rows),
+                obstacle(store), store.trees.lazy.is_served, len(rows),
                 sum(row.state == "running" for row in rows), len(store.refs.images()),
             )  # fmt: skip
 

@@ -27,14 +27,16 @@ from ..words.errors import StoreError
 from ..words.mount import Directory, Erofs, Overlay
 from .database import boot_id
 from .layout import SHARED, has_lazy, names
+from .trees.files import FS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
     from typing import Any, NoReturn
 
     from ..words.mount import Mount
+    from .served import ShownIndex
     from .store import Store
 
 _TRIES, _PATIENT, _PAUSE = 100, 6000, 0.005
@@ -58,9 +60,11 @@ class Shared:
         mount = self._mount
         if not isinstance(mount, Overlay) or all(isinstance(lower, str) for lower in mount.lowers):
             return mount
-        if not _proc_is_ours() or not mounts.takes_detached():
+        if not mount.userxattr and (not _proc_is_ours() or not mounts.takes_detached()):
             return mount
         try:
+            if mount.userxattr:
+                return mount.replace(lowers=self._served(mount.lowers))
             return mount.replace(lowers=tuple(map(self._lower, mount.lowers)))
         except BaseException:
             self._release()
@@ -78,6 +82,15 @@ class Shared:
         held = self._hold(lower)
         self._held.append(held)
         return f"/proc/{os.getpid()}/fd/{held.fd}"
+
+    def _served(self, lowers: Sequence[str | Erofs]) -> tuple[str, ...]:
+        """Where the kernel mounts no index, each is served; others cannot use these mounts."""
+        shown = _opened(lowers)
+        mounts = dict.fromkeys(lowers, -1) | _mounted(shown)
+        self._held += [_Held.adopt(fd, "", "") for fd in mounts.values() if fd >= 0]
+        self._held += [_Shown(self._folder, lower.index, mounts[lower]) for lower in shown]
+        own = f"/proc/{os.getpid()}/fd"
+        return tuple(f"{own}/{mounts[lower]}" if lower in shown else _files(lower) for lower in lowers)
 
     def _hold(self, lower: Erofs) -> _Held:
         return _Held(self._folder, lower.index, lambda: _key(lower), lambda: mounts.detached(lower))
@@ -203,13 +216,24 @@ class _Held:
         """Let go. A name that cannot be removed now keeps its descriptor open: it must not lie."""
         try:
             if self._name:
-                with _Lock(self._index):
-                    unlink(self._name)
-                    os.close(self.fd)
+                self._let_go()
             else:
                 os.close(self.fd)
         except OSError:
             return
+
+    def _let_go(self) -> None:
+        try:
+            lock = _Lock(self._index)
+        except FileNotFoundError:  # nobody can ask for it any more
+            self._remove()
+        else:
+            with lock:
+                self._remove()
+
+    def _remove(self) -> None:
+        unlink(self._name)
+        os.close(self.fd)
 
 
 class _Group(_Held):
@@ -228,6 +252,40 @@ class _Group(_Held):
         if not self._name:
             os.close(self.fd)
             _gone()
+
+
+def _opened(lowers: Sequence[str | Erofs]) -> dict[Erofs, ShownIndex]:
+    """Those that are lazy still: one may have become an ordinary tree."""
+    from .served import ShownIndex
+
+    found: dict[Erofs, ShownIndex] = {}
+    for lower in lowers:
+        if isinstance(lower, Erofs) and (index := ShownIndex.attempt(lower)):
+            found[lower] = index
+    return found
+
+
+def _mounted(shown: dict[Erofs, ShownIndex]) -> dict[Erofs, int]:
+    from .served import serve
+
+    return dict(zip(shown, serve([*shown.values()]), strict=True)) if shown else {}
+
+
+def _files(lower: str | Erofs) -> str:
+    """Of a tree whose files lie in a folder."""
+    path = lower if isinstance(lower, str) else f"{os.path.dirname(lower.index)}/{FS}"
+    return path if os.path.isdir(path) else _gone()
+
+
+class _Shown(_Held):
+    """A lazy tree behind a mount that is served. Raises StoreError where nobody fills it, OSError."""
+
+    def __init__(self, folder: str, index: str, mount: int) -> None:
+        if not is_filled(folder.removesuffix(f"/{SHARED}"), index):
+            _gone()
+        self.fd, self._index = os.dup(mount), index
+        with _Lock(index, _PATIENT):
+            self._name = _write_down(folder, _group_key(index, "lazy"), self.fd)
 
 
 def _gone() -> NoReturn:
@@ -315,4 +373,15 @@ def _is_dead(name: str) -> bool:
     _, _, boot, namespace, pid, start, number = name.split(".")
     if f"{boot}.{namespace}" != _here():
         return boot != boot_id()[:8]
-    return linux.start_time(int(pid)) != int(start) or not os.path.lexists(f"/proc/{pid}/fd/{number}")
+    return linux.start_time(int(pid)) != int(start) or _has_closed(int(pid), number)
+
+
+def _has_closed(pid: int, number: str) -> bool:
+    """Not where this cannot be said: of a process in another user namespace of the same user."""
+    try:
+        os.lstat(f"/proc/{pid}/fd/{number}")
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return False

@@ -120,11 +120,24 @@ class TreeCatalog:
             self.database.change("DELETE FROM active WHERE key = ?", (active,))
         trace("tree:published")
 
-    def clear(self, diff_id: Digest) -> None:
-        """Make way: what a kill or a power cut left under this name moves to the trash."""
+    def supersede(self, folder: str, diff_id: Digest, info: TreeInfo, driver: str) -> str:
+        """As `publish`, in the place of a tree that is here; where that is now, in the trash, "" for none."""
+        with os_errors(f"replace tree {diff_id}"), self.database.transaction():
+            trash = self.clear(diff_id)
+            self.publish(folder, diff_id, info, driver)
+        return trash
+
+    def clear(self, diff_id: Digest) -> str:
+        """Make way: what a kill or a power cut left under this name moves to the trash.
+
+        To where; "" for nothing.
+        """
         self.database.change("DELETE FROM tree WHERE diff_id = ?", (diff_id,))
-        if os.path.lexists(self.folder(diff_id)):
-            os.rename(self.folder(diff_id), f"{self.root}/trash/{random_name()}")
+        if not os.path.lexists(self.folder(diff_id)):
+            return ""
+        trash = f"{self.root}/trash/{random_name()}"
+        os.rename(self.folder(diff_id), trash)
+        return trash
 
     def _trusted(self) -> set[str]:
         """Names of the folders in ROOT/trees that no power cut can have torn."""

@@ -11,6 +11,7 @@ sparse         contents of sparse files
 cuts, lent-00  what is left out of it because the store has it elsewhere, and links to where (dedup)
 
 lazy           only while contents of the tar are still missing (lazy.py): how far it is
+ask            the socket by which it is asked for, where the kernel tells of no reads (ground.asking)
 reads          what was read of the layers of an image that came lazily, in that of the topmost: a profile
 
 opaque         only where the layer hides everything beneath it
@@ -26,6 +27,8 @@ from errno import ENOENT
 FS, SKELETON, OWNERS, MARKS, OPAQUE, IMPLIED = "fs", "skeleton", "owners", "marks", "opaque", "implied"
 TAR, INDEX, SPARSE, CUTS, LENT = "layer.tar", "index.erofs", "sparse", "cuts", "lent-"
 LAZY, NOTE, READS = "lazy", 200, "reads"
+WHOLE = b"whole"
+"""In `lazy` of a tree that was proven, for whoever has that file open still."""
 
 
 def lent(number: int) -> str:

@@ -7,18 +7,24 @@ The row of such a tree says `lazy` in the place of the boot. It counts as here o
 its content, which is written down as a shared mount is (`stores.shared`); after a reboot nobody does. Whoever
 shows the tree to a container holds the group of its marks first (`ground.precontent`): without any holder
 holes would read as zeros. With one, and nobody who fills the tree, readers wait until `fail_readers`.
+
+In a user namespace the kernel neither mounts the index nor has readers wait. There a process of ours shows
+the index (`stores.served`), and asks for content before it reads the tar (`ground.asking`): so does all else
+that reads the tree (`awaiting`). When all is here the tree is made anew in the form of the store's driver.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from hashlib import sha256
 
-from ...ground.files import os_errors, trace, unlink
+from ...ground.asking import AskedReads
+from ...ground.files import os_errors, remove_tree, trace, unlink
 from ...ground.precontent import ContentGroup, fail_all
 from ...words.digest import Digest
-from ...words.errors import DigestMismatch
+from ...words.errors import DigestMismatch, StoreError
 from ...words.value import Value
 from .. import shared
 from ..database import boot_id
@@ -26,6 +32,7 @@ from . import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ...ground.asking import ReadQueue
     from .catalog import TreeCatalog
     from .drivers import DriverChoice
     from .forms.hollow import Pieces
@@ -44,7 +51,7 @@ class LazyTree(Value):
     diff_id: Digest
     folder: str
     tar: int
-    content: ContentGroup
+    content: ReadQueue
 
     @property
     def is_here(self) -> bool:
@@ -53,7 +60,13 @@ class LazyTree(Value):
 
     def note(self, here: int, total: int, trouble: str = "") -> None:
         """Say how far it is, in bytes of content, and what keeps the rest from coming. Raises OSError."""
-        text = f"{here} {total} {trouble}".encode("utf-8", "replace")[: files.NOTE]
+        self._write_down(f"{here} {total} {trouble}".encode("utf-8", "replace")[: files.NOTE])
+
+    def note_whole(self) -> None:
+        """Say that all is here and was proven. Raises OSError."""
+        self._write_down(files.WHOLE)
+
+    def _write_down(self, text: bytes) -> None:
         fd = os.open(f"{self.folder}/{files.LAZY}", os.O_WRONLY | os.O_CLOEXEC)
         try:
             os.pwrite(fd, text.ljust(files.NOTE), 0)
@@ -68,8 +81,23 @@ class LazyTrees:
         self._catalog, self._choice = catalog, choice
 
     @property
+    def is_served(self) -> bool:
+        """Whether trees that are lazy are shown by a process of ours (FUSE), as in any user namespace."""
+        return self._catalog.drivers.mode.userxattr
+
+    @property
     def obstacle(self) -> str:
         """Why no tree can be lazy here, one phrase; "" where it can. Asked of the kernel each time."""
+        if not self.is_served:
+            return self.obstacle_to_events
+        from ...ground import fuse
+
+        driver = self._choice.driver.name
+        return fuse.obstacle() if driver == "overlay" else f"the storage driver is {driver}, not overlay"
+
+    @property
+    def obstacle_to_events(self) -> str:
+        """As `obstacle`: why the kernel does not tell of what is read here."""
         driver = self._choice.driver.name
         unsuited = "" if driver == "erofs" else f"the storage driver is {driver}, not erofs"
         try:
@@ -107,6 +135,7 @@ class LazyTrees:
     def let_go(self, tree: LazyTree) -> None:
         """This process does not hold it any more: close the descriptors. Raises OSError."""
         shared.release_group(self._catalog.root, f"{tree.folder}/{files.INDEX}", tree.content.group)
+        tree.content.close()
         os.close(tree.tar)
 
     def complete(self, tree: LazyTree) -> None:
@@ -115,6 +144,8 @@ class LazyTrees:
         Raises DigestMismatch, after which the tree is not here any more, and what is read of it from now on
         and lies in no cache of the kernel fails with EIO.
         """
+        if not tree.is_here:
+            return
         tree.content.unmark(tree.tar)
         trace("lazy:unmarked")
         actual, at = _hashed(tree.tar)
@@ -125,10 +156,39 @@ class LazyTrees:
             tree.note(0, at, f"layer {tree.diff_id.short} is not what its image says")
             os.ftruncate(tree.tar, 0)
             raise DigestMismatch(tree.diff_id, actual, what="layer")
+        if self.is_served:
+            self._unpack(tree)
+            return
         unlink(f"{tree.folder}/{files.LAZY}")
         trace("lazy:whole")
         sql = "UPDATE tree SET boot = ?, written = ? WHERE diff_id = ? AND boot = ?"
         self._catalog.database.change(sql, (boot_id(), time.time(), tree.diff_id, files.LAZY))
+
+    def _unpack(self, tree: LazyTree) -> None:
+        """Make it anew as the driver has trees. Who shows it as it was goes on with that, and needs nobody.
+
+        Raises StoreError, after which it is not here any more.
+        """
+        from .making import Making, ingest
+        from .model import HeldLocks
+
+        tree.note_whole()
+        trace("lazy:whole")
+        catalog, driver = self._catalog, self._choice.driver
+        try:
+            with Making(catalog.root, tree.diff_id.hex) as making, HeldLocks() as locks:
+                with open(tree.tar, "rb", closefd=False) as tar:
+                    tar.seek(0)
+                    _, info = ingest(tar, driver.form, making.folder, locks, catalog.budget())
+                before = catalog.supersede(making.folder, tree.diff_id, info, driver.name)
+        except BaseException:
+            sql = "DELETE FROM tree WHERE diff_id = ? AND boot = ?"
+            catalog.database.change(sql, (tree.diff_id, files.LAZY))
+            unlink(f"{tree.folder}/{files.LAZY}")
+            raise
+        trace("lazy:unpacked")
+        with suppress(OSError, StoreError):  # a sweep will free it
+            remove_tree(before)
 
 
 class LazyMaking:
@@ -157,7 +217,8 @@ class LazyMaking:
     def _published(self, info: TreeInfo, folder: str) -> LazyTree:
         tar, group = os.open(f"{folder}/{files.TAR}", os.O_RDWR | os.O_CLOEXEC), -1
         try:
-            content = ContentGroup()
+            by_asking = self._catalog.drivers.mode.userxattr
+            content: ReadQueue = AskedReads(folder) if by_asking else ContentGroup()
             group = content.group
             content.mark(tar)
             tree = LazyTree(self._diff_id, self._catalog.folder(self._diff_id), tar, content)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from ...ground.files import os_errors
 from ...words.errors import DigestMismatch, NotFound
 from .drivers import NAMES
 from .making import Making, ingest
@@ -79,9 +78,7 @@ class TreeRepair:
             actual, info = ingest(stream, driver.form, making.folder, locks, catalog.budget())
             if actual != diff_id:
                 raise DigestMismatch(diff_id, actual, what="layer")
-            with os_errors(f"replace tree {diff_id}"), catalog.database.transaction():
-                catalog.clear(diff_id)
-                catalog.publish(making.folder, diff_id, info, driver.name)
+            catalog.supersede(making.folder, diff_id, info, driver.name)
 
     def record(self, diff_id: Digest) -> bool:
         """Give a folder that no row speaks of its row; it is believed only after it was proven.

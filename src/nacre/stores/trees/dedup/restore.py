@@ -9,7 +9,7 @@ from bisect import bisect_right
 from ....grammars.erofs.cuts import Cuts
 from ....grammars.erofs.format import BLOCK
 from ....words.errors import InvalidArchive, StoreError
-from ..files import CUTS, TAR, lenders, open_locked
+from ..files import CUTS, LAZY, TAR, lenders, open_locked
 from .seekable import Seeking
 
 TYPE_CHECKING = False
@@ -23,6 +23,10 @@ def open_tar(folder: str) -> BinaryIO:
     """The tar of the layer in `folder`; can seek; the caller closes it. Raises OSError, StoreError."""
     cuts = load_cuts(folder)
     if cuts is None:
+        if os.path.exists(f"{folder}/{LAZY}"):
+            from ..awaiting import await_content
+
+            await_content(folder)
         return open(open_locked(f"{folder}/{TAR}"), "rb", buffering=0)
     paths = [f"{folder}/{name}" for name in (TAR, *lenders(os.listdir(folder)))]
     return io.BufferedReader(_Restored(cuts, paths), _BUFFER)

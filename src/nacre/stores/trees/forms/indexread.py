@@ -13,7 +13,7 @@ from ....grammars.layer.overlay import OPAQUE, kind_of, without_marks
 from ....grammars.layer.union import Node
 from ....words.errors import InvalidArchive, NotFound, StoreError
 from ..dedup.seekable import Seeking
-from ..files import CUTS, INDEX, device_paths, open_locked
+from ..files import CUTS, INDEX, LAZY, device_paths, open_locked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class IndexReader:
             self._map = mmap(file.fileno(), 0, prot=PROT_READ)
             self._index = ErofsIndex(self._map)
         self._devices: tuple[str, ...] = ()
+        self._is_lazy = os.path.exists(f"{folder}/{LAZY}")
         self._is_uncut = not os.path.exists(f"{folder}/{CUTS}")
         self._nids: dict[bytes, int | None] = {}
         self._listed: tuple[bytes | None, dict[bytes, int]] = (None, {})
@@ -81,7 +82,16 @@ class IndexReader:
         return io.BufferedReader(_Beheaded(head, rest, inode.size))
 
     def _piece(self, device: int, block: int, size: int) -> _Piece:
-        return _Piece(open_locked(self._device(device)), block * BLOCK, size)
+        fd = open_locked(self._device(device))
+        try:
+            if self._is_lazy:
+                from ..awaiting import await_content
+
+                await_content(self._folder, block * BLOCK, size)
+            return _Piece(fd, block * BLOCK, size)
+        except BaseException:
+            os.close(fd)
+            raise
 
     def _device(self, number: int) -> str:
         if not self._devices:

@@ -56,7 +56,7 @@ class Mounted:
         """
         trees = list({tree.diff_id: tree for tree in reversed(_visible(trees))}.values())[::-1]
         lowers = [self._lower(tree) for tree in trees]
-        done, merged = _merged(trees, lowers)
+        done, merged = (0, None) if self._mode.userxattr else _merged(trees, lowers)
         shown: list[str | Erofs] = [merged] if merged else []
         for count, lower in enumerate(lowers[done:], done + 1):
             shown.append(lower)
@@ -65,7 +65,7 @@ class Mounted:
 
     def _lower(self, tree: StoredTree) -> str | Erofs:
         lower = tree.lower()
-        if self._mode.userxattr and isinstance(lower, Erofs):
+        if self._mode.userxattr and isinstance(lower, Erofs) and not lower.lazy:
             raise Unsupported(
                 f"layer {tree.diff_id} is stored as an EROFS index, which this user cannot mount",
                 hint="use --storage-driver plain, or remove the image and pull it again",
