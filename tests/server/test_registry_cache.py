@@ -237,6 +237,38 @@ class opened:
         self._connection.close()
 
 
+def test_whoever_asks_a_server_as_a_fetch_ends_fetches_no_more(
+    cached: Any, fake: FakeRegistry, image: SimpleNamespace, make: SimpleNamespace
+) -> None:
+    """What it said was right when it was asked, and no more when the answer came."""
+    api, digest, ended = cached(), make.digest(image.layer), threading.Event()
+    path = f"docker.io/library/app/blobs/{digest}"
+    state, said = api.cache.running.registry.state, list[object]()
+    ask, late = state.work.ask, threading.Event()
+
+    async def slow(function: Any, *args: Any) -> Any:
+        answer = await ask(function, *args)
+        if function == state.catalog.blob and digest in args:
+            said.append(answer)
+            if len(said) == 2:  # the last look before a fetch
+                late.set()
+                assert await asyncio.to_thread(ended.wait, 60)
+        return answer
+
+    state.work.ask = slow
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(api, "GET", path)
+        assert late.wait(60)
+        try:
+            for _ in range(3):  # the fetch is over with the first, and forgotten by the last
+                assert api("GET", path).body == image.layer
+        finally:
+            ended.set()
+        assert first.result().body == image.layer
+    assert said[:2] == [None, None]
+    assert asked(fake, digest) == ["GET"]
+
+
 def test_a_client_that_goes_does_not_end_the_fetch(
     cached: Any, fake: FakeRegistry, make: SimpleNamespace
 ) -> None:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     Handler = Callable[[Request, Route], Awaitable[Response]]
 
 _PIECE = 1 << 19
+_LOOKS = 5
 _JUDGED = 60.0
 """Seconds after which the speed of an upstream counts."""
 
@@ -56,6 +57,8 @@ class CachedBlobs:
         self._state, self._cached, self._pools, self._health = state, cached, pools, health
         self._joined, self._log = joined, log
         self._flights: dict[tuple[str, Digest], BlobFlight] = {}
+        self._ended = 0
+        """How many fetches are over."""
 
     async def get(
         self, request: Request, route: Route, place: UpstreamRepository, handler: Handler
@@ -77,9 +80,19 @@ class CachedBlobs:
             if request.method == "HEAD":
                 size = await self._size(place, digest)
                 return answer(200, _headers(digest) | {"Content-Length": str(size)})
-            if await self._is_here(place, digest):  # it came meanwhile
+            if await self._came(place, digest):
                 return await handler(request, route)
         return await self._streamed(request, self._flights.get(key) or self._begin(place, digest))
+
+    async def _came(self, place: UpstreamRepository, digest: Digest) -> bool:
+        """Is it here by now? A server may have said what was before a fetch ended: then it is asked again."""
+        for _ in range(_LOOKS):
+            ended = self._ended
+            if await self._is_here(place, digest):
+                return True
+            if ended == self._ended or (place.name, digest) in self._flights:
+                break
+        return False
 
     async def _is_here(self, place: UpstreamRepository, digest: Digest) -> bool:
         size = await self._state.work.ask(self._state.catalog.blob, place.name, digest)
@@ -144,6 +157,7 @@ class CachedBlobs:
                 raise
             finally:
                 self._flights.pop((place.name, digest), None)
+                self._ended += 1
                 file.close()
 
         self._joined.begin((place.name, digest, "blob"), run)
