@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 class WrongValue(NamedTuple):
-    """What `column` in a row cannot be; `row` is its key, with names of repositories. `column` "": the row is
-    missing. `mended`: what a repair did, "" for nothing.
+    """What `column` in a row cannot be; `row` is its key, with names of repositories. `column` "": `value`
+    says what is wrong with the row, or with all where there is none. `mended`: what a repair did.
     """
 
     table: str
@@ -39,6 +39,8 @@ class WrongValue(NamedTuple):
     @property
     def problem(self) -> str:
         """What is wrong, in one line."""
+        if not self.row:
+            return f"{self.table}: {' '.join(self.value.split())}"
         what = f"{self.column} cannot be {self.value}" if self.column else self.value
         return f"row of {self.table} {self.row}: {what}"
 
@@ -173,7 +175,7 @@ class RowCheck:
         try:
             wrong = list(self._rows(table, kinds))
         except StoreError as error:
-            yield WrongValue(table, "", "", error.message)
+            yield WrongValue(f"rows of {table}", "", "", error.message)
             return
         for row, bad in wrong:
             mended = self._mend(table, dict(zip(columns[:keys], row, strict=False)), bad)
