@@ -16,7 +16,6 @@ from ...grammars.dockerfile.chmod import is_symbolic, octal
 from ...grammars.dockerfile.expand import expand, expand_document, expand_words
 from ...grammars.dockerfile.gitsource import GitSource, checksum_of, is_git, read_git
 from ...grammars.dockerfile.syntax import parse_heredoc
-from ...grammars.ports import parse_expose
 from ...words.digest import Digest
 from ...words.errors import InvalidName, UsageError
 from ...words.quickjson import quoted
@@ -315,6 +314,8 @@ def _expose(fold: Fold, state: StageState, item: dockerfile.ExposeInstruction) -
 
 def _ports(text: str, item: Instruction, at: str) -> tuple[str, ...]:
     """`[[ip:]host:]port[-port][/protocol]` as `port/protocol`; what maps to the host is ignored."""
+    from ...grammars.ports import parse_expose
+
     try:
         return parse_expose(text.rpartition(":")[2])
     except ValueError as error:

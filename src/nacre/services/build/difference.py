@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from ...words.value import Value
 from .keys import fields_of
-from .lists import FileChange, in_detail, in_short
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .keys import Key
+    from .lists import FileChange
 
     FileChanges = Callable[[str, str], list[FileChange]]
 
@@ -95,6 +95,8 @@ def _shown(value: object) -> str:
 
 
 def _files(changes: list[FileChange]) -> Reason:
+    from .lists import in_detail, in_short
+
     return Reason(in_short(changes), tuple(in_detail(changes)))
 
 
