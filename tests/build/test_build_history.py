@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from nacre.cli.main import main
-from nacre.engine.buildhistory import BuildRecord, builds
+from nacre.engine.buildhistory import BuildFault, BuildRecord, builds, find
 from nacre.stores.buildrecords import MOST, RecordWriter, events, records, remove
 
 GOOD = "FROM scratch\nLABEL a=b\nCOPY f /f\n"
@@ -110,8 +110,15 @@ def test_a_build_at_work_and_one_that_was_killed(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=False)
     killed, running = records(root)
     assert (running.ref, running.running, killed.running, killed.ended) == (writer.ref, True, False, {})
+    writer.tell("begin", 1, "a", always=True)
+    store: Any = SimpleNamespace(root=root)
+    assert builds(store)[0].status == "running"
+    interrupted = find(store, killed.ref)
+    assert interrupted.fault == BuildFault("the build was interrupted")
+    assert interrupted.completed >= int(interrupted.started)
     writer.end({"status": "completed"})
     writer.end({"status": "error"})
+    assert find(store, writer.ref).steps == 1
     assert [one.ended.get("status") for one in records(root)] == [None, "completed"]
     assert sorted(remove(root, [writer.ref, killed.ref, "../a"])) == sorted([writer.ref, killed.ref])
 

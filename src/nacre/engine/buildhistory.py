@@ -140,6 +140,19 @@ def find(store: Store, ref: str) -> BuildRecord:
 
     A name may be `default/default/REF`.
     """
+    found = _chosen(store, ref)
+    return found if found.steps else _counted(store, found)
+
+
+def _counted(store: Store, one: BuildRecord) -> BuildRecord:
+    """With the steps of one that has not come to its end, as far as they were told."""
+    told = list(events(store.root, one.ref))
+    ends = [event[3] for event in told if event[0] == "end" and len(event) > 3]
+    begun, cached = sum(event[0] == "begin" for event in told), ends.count("CACHED")
+    return one.replace(steps=begun, done=ends.count("DONE") + cached, cached=cached)
+
+
+def _chosen(store: Store, ref: str) -> BuildRecord:
     found = sorted(builds(store), key=lambda one: -one.started)
     if ref.startswith("^") or not ref:
         number = ref[1:] or "0"
@@ -268,7 +281,7 @@ def _record(one: RecordedBuild) -> BuildRecord:
     steps, done, cached, *_ = [*ended.numbers("steps"), 0, 0, 0]
     return BuildRecord(
         one.ref, RUNNING if one.running else _status(ended), asked.number("started"),
-        0.0 if one.running else ended.number("completed") or asked.number("started"),
+        0.0 if one.running else ended.number("completed") or one.written,
         asked.text("context"), asked.text("file") or ended.text("dockerfile"), asked.text("target"),
         asked.texts("platforms"), asked.texts("tags"), asked.pairs("arguments"), asked.pairs("labels"),
         asked.pairs("contexts"), asked.text("network"), asked.texts("hosts"),

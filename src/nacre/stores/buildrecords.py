@@ -43,13 +43,14 @@ SAID = "said"
 class RecordedBuild(Value):
     """A build by its record: `asked` and `ended` are what the file has of them, `ended` {} without.
 
-    `running`: somebody holds it.
+    `running`: somebody holds it. `written` is when it was written to last, in seconds since 1970.
     """
 
     ref: str
     asked: dict[str, Any]
     ended: dict[str, Any]
     running: bool = False
+    written: float = 0.0
 
 
 def new_ref(now: float) -> str:
@@ -201,7 +202,8 @@ def _read(path: str) -> RecordedBuild | None:
         return None
     try:
         running = _is_held(fd)
-        size = os.fstat(fd).st_size
+        found = os.fstat(fd)
+        size = found.st_size
         head = os.pread(fd, _MAX_LINE, 0).partition(b"\n")[0]
         tail = os.pread(fd, _MAX_END, max(size - _MAX_END, 0)).rstrip(b"\n").rpartition(b"\n")[2]
     except OSError:
@@ -212,7 +214,8 @@ def _read(path: str) -> RecordedBuild | None:
     if not isinstance(asked, dict) or asked.get("version") != _VERSION:
         return None
     over = isinstance(ended, dict) and isinstance(ended.get("completed"), int | float)
-    return RecordedBuild(os.path.basename(path), asked, ended if over else {}, running and not over)
+    name, held = os.path.basename(path), running and not over
+    return RecordedBuild(name, asked, ended if over else {}, held, found.st_mtime)
 
 
 def _is_held(fd: int) -> bool:
