@@ -99,11 +99,11 @@ def test_tar(nacre: Nacre, box: str) -> None:
     ("words", "said"),
     [
         (("here/file", "box:/nowhere/"), "no such directory: /nowhere/"),
-        (("here/file", "box:/no/where"), "cannot open /no: no such file or directory"),
+        (("here/file", "box:/no/where"), "could not find the file /no in container box"),
         (("here/sub", "box:/etc/passwd"), "cannot copy a directory to the file /etc/passwd"),
         (("here/file", "box:/etc/passwd/"), "/etc/passwd/ is not a directory"),
         (("here/ghost", "box:/tmp"), "cannot open here/ghost: no such file or directory"),
-        (("box:/ghost", "here"), "cannot open /ghost: no such file or directory"),
+        (("box:/ghost", "here"), "could not find the file /ghost in container box"),
         (("here/file", "ghost:/tmp"), "No such container: ghost"),
         (("here/file", "here/b"), "must specify at least one container source"),
         (("a:/b", "c:/d"), "copying between containers is not supported"),

@@ -99,12 +99,23 @@ class Host:
 
 
 class CopyPath(Value):
-    """Where names are resolved, and a path there as the user wrote it. `owners` are mapped if not None."""
+    """Where names are resolved, and a path there as the user wrote it. `owners` are mapped if not None.
+
+    `container` is the name of the one that it is in, and `top` where the root is mounted there, for errors.
+    """
 
     root: Inside | Host
     path: bytes
     readonly: bool = False
     owners: OwnerMapping | None = None
+    container: str = ""
+    top: bytes = b""
+
+    def explained(self, path: bytes, error: OSError) -> NotFound | UsageError:
+        """What to raise for an error of `path` in this root."""
+        if self.container and error.errno == errno.ENOENT:
+            return NotFound(f"could not find the file {_show(self.top + path)} in container {self.container}")
+        return _explained(self.top + path, error)
 
 
 class ResolvedSource(Value):
@@ -144,14 +155,14 @@ def opened(
     if entry:
         place = _mounted_place(store, row, path, entry, running=mounted)
         with place.root:
-            yield place.replace(owners=owners)
+            yield place.replace(owners=owners, container=row.name)
     elif mounted:
         with Inside(borrowed(row)) as root:
-            yield CopyPath(root, path, owners=owners)
+            yield CopyPath(root, path, owners=owners, container=row.name)
     else:
         alone = write and not row.is_live
         with idle(store, row, alone), Inside(_mounted(store, row, write)) as root:
-            yield CopyPath(root, path)
+            yield CopyPath(root, path, container=row.name)
 
 
 def borrowed(row: ContainerRow, path: str = "/") -> int:
@@ -232,7 +243,7 @@ def _mounted_place(
     if stat.S_ISDIR(os.fstat(fd).st_mode):
         plain = os.path.normpath(b"/" + path.lstrip(b"/"))
         rest = plain[len(target) :] + path[len(path.rstrip(b"/.")) :]
-        return CopyPath(Inside(fd), rest or b"/", readonly)
+        return CopyPath(Inside(fd), rest or b"/", readonly, top=target)
     name = os.path.basename(entry["source"] if subpath == "." else subpath)
     return CopyPath(MountedFile(fd), os.fsencode(name), readonly=True)
 
@@ -262,7 +273,7 @@ def source(place: CopyPath, *, follow: bool = False) -> ResolvedSource:
     try:
         fd = place.root.open(path or b"/", os.O_PATH | (0 if through else os.O_NOFOLLOW))
     except OSError as error:
-        raise _explained(path, error) from None
+        raise place.explained(path, error) from None
     folder = stat.S_ISDIR(os.fstat(fd).st_mode)
     if not folder and path.endswith((b"/", b"/.")):
         raise UsageError(f"{_show(path)} is not a directory")
@@ -350,7 +361,7 @@ def target(place: CopyPath, *, folder: bool, content: bool, name: bytes) -> Reso
     except FileNotFoundError:
         return _new(place, folder).replace(owners=place.owners)
     except OSError as error:
-        raise _explained(path, error) from None
+        raise place.explained(path, error) from None
     try:
         return _there(place, fd, folder, content, name).replace(owners=place.owners)
     finally:
@@ -365,7 +376,7 @@ def _new(place: CopyPath, folder: bool) -> ResolvedTarget:
     try:
         fd = place.root.open(above or (b"/" if bare[:1] == b"/" else b"."), os.O_PATH | os.O_DIRECTORY)
     except OSError as error:
-        raise _explained(above, error) from None
+        raise place.explained(above, error) from None
     try:
         return ResolvedTarget(*place.root.under(fd, name), False)
     finally:
