@@ -196,7 +196,7 @@ def _level(given: _Attributes) -> int | None:
     text = given.fields.get("compression-level")
     if text is None:
         return None
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > 9:
         raise UsageError(f"--output {given.text}: compression-level={text} is not a number")
     from ..grammars.codecs.compressor import check_level
 

@@ -133,7 +133,7 @@ def _ports(key: str, value: str) -> list[str]:
     numbers, _, protocol = value.partition("/")
     first, dash, last = numbers.partition("-")
     ends = (first, last if dash else first)
-    good = all(end.isascii() and end.isdigit() and 0 < int(end) < 65536 for end in ends)
+    good = all(end.isascii() and end.isdigit() and 0 < int(end[:9]) < 65536 for end in ends)
     if not good or int(ends[0]) > int(ends[1]) or protocol not in ("", "tcp", "udp", "sctp"):
         raise UsageError(f"invalid filter '{key}={value}'", hint="expected PORT[-PORT][/PROTOCOL]")
     return [f"{port}/{protocol or 'tcp'}" for port in range(int(ends[0]), int(ends[1]) + 1)]

@@ -44,7 +44,7 @@ class _Wanted:
     def __init__(self, written: list[str]) -> None:
         filters = Filters(written, _FILTERS)
         stars = filters.get("stars")
-        if not all(value.isascii() and value.isdigit() for value in stars):
+        if not all(value.isascii() and value.isdigit() and len(value) < 20 for value in stars):
             raise UsageError(f"invalid filter 'stars={stars[-1]}': expected a number")
         self._stars = max(map(int, stars), default=0)
         self._official, self._automated = filters.flag("is-official"), filters.flag("is-automated")

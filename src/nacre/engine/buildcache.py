@@ -137,7 +137,7 @@ def _packing(place: CachePlace) -> Packing | None:
         raise Unsupported(
             f"{place.option} compression={codec} is not supported", hint=f"use {', '.join(_CODECS)}"
         )
-    if level and not level.isdecimal():
+    if level and (not level.isdecimal() or len(level) > 9):
         raise UsageError(f"{place.option}: invalid compression-level={level}: expected a number")
     return Packing(_CODECS[codec or "gzip"], int(level) if level else None, force)
 

@@ -93,7 +93,7 @@ def _bool(given: dict[str, str], name: str) -> bool:
 
 
 def _mtu(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or not _LEAST <= int(text) <= _MOST:
+    if not (text.isascii() and text.isdigit()) or not _LEAST <= int(text[:9]) <= _MOST:
         raise ValueError(f"mtu of slirp4netns is a number from {_LEAST} to {_MOST}: {text!r}")
     return int(text)
 

@@ -44,7 +44,7 @@ def parse_restart(text: str) -> RestartPolicy:
             f"invalid restart policy: unknown policy '{name}'; use one of {listed}, or '{POLICIES[-1]}'"
         )
     digits = count[1:] if count[:1] in ("+", "-") else count
-    if count and not (digits.isascii() and digits.isdigit()):
+    if count and not (digits.isascii() and digits.isdigit() and len(digits) < 20):
         raise ValueError("invalid restart policy format: maximum retry count must be an integer")
     maximum = int(count or "0")
     if maximum and name != "on-failure":

@@ -6,6 +6,8 @@ from .errors import UsageError
 
 _UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _DAY = 86400.0
+_LONGEST = 1 << 63
+"""Nanoseconds, as Go counts them."""
 _DIGITS = 6
 
 
@@ -20,6 +22,8 @@ def nanoseconds(text: str) -> int:
             raise UsageError(f"invalid duration {text!r}: expected something like 30s or 1m30s")
         total += float(number) * _UNITS[unit]
         rest = rest[len(number) + len(unit) :]
+    if total >= _LONGEST:
+        raise UsageError(f"invalid duration {text[:40]!r}: it is longer than 292 years")
     return int(total)
 
 

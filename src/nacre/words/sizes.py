@@ -9,6 +9,10 @@ _DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _BINARY = {"": 0, "b": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
 
 
+_DIGITS = 20
+"""More than any size in bytes that the kernel knows."""
+
+
 def read_size(written: str) -> int:
     """`10`, `512m`, `1.5GiB`, `2 kb`: binary units as docker's --memory. Raises ValueError."""
     number = written.strip().lower().removesuffix("b").removesuffix("i")
@@ -17,6 +21,8 @@ def read_size(written: str) -> int:
     if not (number.replace(".", "", 1).isdigit() and number.isascii()):
         raise ValueError(f"invalid size: {written!r}")
     whole, _, fraction = number.partition(".")
+    if len(whole) > _DIGITS:
+        raise ValueError(f"invalid size: {written[:40]!r}")
     scale = 1 << _BINARY[unit]
     return int(whole or "0") * scale + int(float(f"0.{fraction or 0}") * scale)
 

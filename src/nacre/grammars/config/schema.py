@@ -86,7 +86,7 @@ def seconds(value: object) -> float:
 def count(value: object) -> int:
     """A number of things at once."""
     if isinstance(value, str) and value.isdecimal():
-        value = int(value)
+        value = int(value[:9])
     if type(value) is not int or not 1 <= value <= 64:
         raise Wrong("a whole number from 1 to 64")
     return value

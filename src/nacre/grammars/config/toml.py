@@ -73,7 +73,7 @@ class TomlSource:
 
         try:
             self.table = tomllib.loads(text)
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             found = _AT_LINE.search(str(error))
             line, column = map(int, found.groups()) if found else (max(len(self._lines), 1), 1)
             said = _AT_LINE.sub("", str(error)).strip()
@@ -146,7 +146,7 @@ def _path_of(line: str) -> Path:
 
     try:
         table: Any = tomllib.loads(line)
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return ()
     path: list[str] = []
     while isinstance(table, (dict, list)) and table:

@@ -52,7 +52,7 @@ def read_lock(name: str, data: bytes, wanted: LockSelection) -> list[Locked]:
     """The packages to install, by name. Raises InvalidDocument, Unsupported, UsageError."""
     try:
         document = tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidDocument(f"{name} is not TOML: {error}") from None
     readers: dict[str, Callable[[Table, LockSelection], list[Locked]]] = {
         "uv.lock": _uv,

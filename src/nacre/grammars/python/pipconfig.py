@@ -118,7 +118,7 @@ def poetry_logins(text: str, path: str) -> dict[str, str]:
             for name, row in table.items()
             for key in ("username", "password")
         }
-    except (tomllib.TOMLDecodeError, AttributeError) as error:
+    except (ValueError, RecursionError, AttributeError) as error:
         raise UsageError(f"{path} cannot be read: {lines(str(error))[0]}") from None
 
 

@@ -94,7 +94,7 @@ def read_project(data: bytes, where: str = NAME) -> Project:
 
     try:
         document = tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{where} is not TOML: {error}") from None
     try:
         return _project(document, where)

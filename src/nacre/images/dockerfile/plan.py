@@ -248,7 +248,7 @@ def _source(
             hint="define a stage for it: FROM $IMAGE AS name, then --from=name",
         )  # fmt: skip
     if text.isascii() and text.isdigit():
-        if int(text) >= len(before):
+        if int(text[:9]) >= len(before):
             raise item.error(f"--from={text}: there is no earlier stage {text}", text)
         return _files_of(before[int(text)], text)
     name = text.lower()

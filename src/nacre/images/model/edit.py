@@ -180,7 +180,7 @@ def _change_healthcheck(config: ImageConfig, node: RawInstruction) -> ImageConfi
     check: dict[str, Any] = {"Test": ["CMD" if node.json else "CMD-SHELL", *node.args[1:]]}
     for flag in node.flags:
         name, _, value = flag.removeprefix("--").partition("=")
-        if name == "retries" and value.isdecimal():
+        if name == "retries" and value.isdecimal() and len(value) < 20:
             check["Retries"] = int(value)
         elif name in _DURATIONS:
             check[_DURATIONS[name]] = nanoseconds(value)

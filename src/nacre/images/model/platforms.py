@@ -145,7 +145,7 @@ def _vector(wanted: Platform) -> Iterator[tuple[str, str]]:
 
 def _number(variant: str) -> int:
     text = variant.removeprefix("v")
-    return min(int(text), 100) if text.isdecimal() else 0
+    return min(int(text[:3]), 100) if text.isdecimal() else 0
 
 
 def _lower_arm64(variant: str) -> Iterator[str]:

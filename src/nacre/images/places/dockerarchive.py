@@ -191,8 +191,8 @@ def verify(content: Reader, expected: Digest | None = None) -> Digest:
 
 def _chosen(rows: list[Any], name: str) -> Any:
     """The row of manifest.json that a name means; of "" the only one. Raises NotFound."""
-    if name.startswith("@") and name[1:].isdecimal() and int(name[1:]) < len(rows):
-        return rows[int(name[1:])]
+    if name.startswith("@") and name[1:].isdecimal() and int(name[1:10]) < len(rows):
+        return rows[int(name[1:10])]
     there = [texts(row.get("RepoTags"), "RepoTags") if isinstance(row, dict) else [] for row in rows]
     if not name and len(rows) == 1:
         return rows[0]

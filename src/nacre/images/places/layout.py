@@ -125,7 +125,7 @@ class OciLayout:
         entries = self.entries()
         fitting = [entry for entry in entries if not name or self._is_named(entry, name)]
         if name.startswith("@") and name[1:].isdecimal():
-            fitting = entries[int(name[1:]) :][:1]
+            fitting = entries[int(name[1:10]) :][:1]
         if len({entry.digest for entry in fitting}) == 1:
             return fitting[0]
         what = f"no image {name!r}" if name else f"{len(fitting)} images"
