@@ -146,14 +146,18 @@ class Nacre:
     ) -> Result:
         """Run to the end. With `check` a code other than 0 fails the test; keywords are variables."""
         data = input.encode() if isinstance(input, str) else input
-        done = subprocess.run(
-            self.command(*words), input=data, capture_output=True, timeout=timeout, env=self.env | env,
-            cwd=self.folder, check=False,
-        )  # fmt: skip
-        result = Result([*words], done)
+        result = Result([*words], self.done(self.command(*words), data, timeout, self.env | env))
         if check and result.code:
             pytest.fail(repr(result))
         return result
+
+    def done(
+        self, command: list[str], data: bytes, timeout: float, env: dict[str, str]
+    ) -> subprocess.CompletedProcess[bytes]:
+        """How it ended. Rooms of many commands have them done in forks."""
+        return subprocess.run(
+            command, input=data, capture_output=True, timeout=timeout, env=env, cwd=self.folder, check=False
+        )
 
     def start(self, *words: str, **options: Any) -> subprocess.Popen[bytes]:
         """Start and leave running, with pipes; the caller ends it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,10 @@ import pytest
 
 from nacre.ground import userns
 from nacre.ground.files import remove_tree
+
+sys.path.append(str(Path(__file__).parents[1] / "crash"))
+
+from forked import forked_nacre, untuned_zygote  # noqa: F401 - they are fixtures
 
 
 class Project:
@@ -122,6 +127,7 @@ def another(nacre: Any, tmp_path: Path) -> Iterator[Callable[[str], Any]]:
 
     def make(name: str) -> Any:
         made.append(type(nacre)(tmp_path / name, tmp_path))
+        made[-1].done = nacre.done
         return made[-1]
 
     yield make

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,7 +33,7 @@ class Zygote:
     """The other end of `zygote.py`, or of a `script` around it; close it."""
 
     def __init__(self, folder: Path, env: dict[str, str], script: str = "zygote.py") -> None:
-        self.folder = folder
+        self.folder, self.turn = folder, threading.RLock()
         command = [sys.executable, "-P", str(Path(__file__).parent / script)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parent, text=True,
@@ -42,9 +43,10 @@ class Zygote:
     def ask(self, **request: Any) -> Said:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        answer = json.loads(self._process.stdout.readline())
+        with self.turn:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            answer = json.loads(self._process.stdout.readline())
         return Said(answer["code"], answer["err"], answer["value"])
 
     def call(self, *words: Any, boot: str = "") -> Any:
@@ -64,6 +66,41 @@ class Zygote:
 
 def _plain(word: Any) -> Any:
     return str(word) if isinstance(word, Path) else word
+
+
+class Forked:
+    """What `nacre(…)` calls in rooms of many commands: a command then takes half of the CPU or less.
+
+    A command that a test puts behind another program, or calls beside another, is a process of its own all
+    the same, as is what a test starts.
+    """
+
+    def __init__(self, zygote: Zygote, nacre: Any, folder: Path) -> None:
+        self._zygote, self._folder, self._process = zygote, folder, nacre.done
+        self._usual = nacre.command()[:-2]
+
+    def __call__(
+        self, command: list[str], data: bytes, timeout: float, env: dict[str, str]
+    ) -> subprocess.CompletedProcess[bytes]:
+        if command[: len(self._usual)] != self._usual or not self._zygote.turn.acquire(blocking=False):
+            return self._process(command, data, timeout, env)  # type: ignore[no-any-return]
+        try:
+            return self._forked(command, data, env)
+        finally:
+            self._zygote.turn.release()
+
+    def _forked(
+        self, command: list[str], data: bytes, env: dict[str, str]
+    ) -> subprocess.CompletedProcess[bytes]:
+        given, out = self._zygote.folder / "given", self._zygote.folder / "out"
+        for path in given, out:  # what a command left running may still have the last ones
+            path.unlink(missing_ok=True)
+        given.write_bytes(data)
+        said = self._zygote.ask(
+            words=[*map(os.fspath, command[len(self._usual) :])], cwd=str(self._folder), environment=env,
+            **{"in": str(given), "out": str(out)},
+        )  # fmt: skip
+        return subprocess.CompletedProcess(command, said.code, out.read_bytes(), said.err.encode())
 
 
 class Box:

@@ -8,7 +8,8 @@
                                      the name `*` is every point; with `alarm` it is killed after so many
                                      seconds, wherever it is; with `pauses`, a seed, it stands still for some
                                      milliseconds now and then, so that others come in between any two calls;
-                                     with `later` it begins after so many seconds
+                                     with `later` it begins after so many seconds; with `environment` it has
+                                     no other variables than these
     {"call": [module, function, …args]}    call a function of this folder in a fork, mapped as a command is
 
     {"many": [[request, …], …]}      every list in a fork of its own, all at once; the value has the answers;
@@ -50,8 +51,11 @@ _STILL = 0.5
 """Seconds that a command stands still in all."""
 
 
-def main() -> None:
+def main(*, tuned: bool = True) -> None:
+    """`tuned`: small layers go every way that large ones go."""
     _load()
+    if tuned:
+        _tune()
     collapse()
     while request := json.loads(sys.stdin.readline() or "null"):
         print(json.dumps(answer(request)), flush=True)
@@ -71,6 +75,9 @@ def _load() -> None:
     for package in (nacre.cli, nacre.images, nacre.stores, nacre.services.build, nacre.services.containers):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
+
+
+def _tune() -> None:
     from nacre.images.layers import division
     from nacre.services.client import upload
 
@@ -166,7 +173,11 @@ def _command(request: dict[str, Any]) -> None:
     _redirect(request.get("in") or os.devnull, os.O_RDONLY, 0)
     _redirect(request.get("out") or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 1)
     os.chdir(request["cwd"])
-    os.environ.update(request.get("env", {}))
+    if "environment" in request:
+        os.environ.clear()
+    os.environ.update(request.get("environment") or request.get("env", {}))
+    tempfile.tempdir = None
+    time.tzset()
     if request.get("note") or request.get("die"):
         _install(request.get("note", ""), request.get("die", ""), _blow(request))
     time.sleep(request.get("later", 0))

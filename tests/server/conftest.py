@@ -16,7 +16,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1] / "client"))
+sys.path += [str(Path(__file__).parents[1] / room) for room in ("client", "crash")]
+
+from forked import forked_nacre, untuned_zygote  # noqa: F401 - they are fixtures
 
 from nacre.services.server import RegistryLimits, RunningServer
 from nacre.stores.catalog import Catalog, SqliteDatabase

@@ -13,18 +13,11 @@ from nacre.ground import userns
 
 sys.path += [str(Path(__file__).parents[1] / room) for room in ("client", "crash")]
 
-from bench import Zygote, environment
+from bench import Zygote
 from evil import Image, Outside
 from fakeregistry import FakeRegistry
+from forked import forked_nacre, untuned_zygote  # noqa: F401 - they are fixtures
 from quick import Quick
-
-
-@pytest.fixture(scope="session")
-def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
-    folder = tmp_path_factory.mktemp("zygote")
-    made = Zygote(folder, environment(folder))
-    yield made
-    made.close()
 
 
 @pytest.fixture
