@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import IO, cast
 
 from ...words.errors import InvalidArchive
@@ -11,6 +10,9 @@ from ..tar.entry import Reader
 MAX_WINDOW = 1 << 27
 """Most bytes of history a zstd frame may ask for (the limit of zstd itself, `--long=27`)."""
 
+_FRAME, _SKIPPED = b"\x28\xb5\x2f\xfd", b"\x2a\x4d\x18"
+_MAGIC, _SKIPPABLE, _DESCRIPTOR, _BLOCK = range(4)
+"""What comes next of a stream."""
 _CHUNK = 1 << 17
 _PIECE = 1 << 20
 
@@ -49,11 +51,9 @@ class _Frames:
 
     def __init__(self, stream: Reader) -> None:
         self._stream = stream
-        self.inside = True
-        self._walk = self._frames()
-        self._need = next(self._walk)
-        self._have = b""
-        self._skip = 0
+        self._state, self._need = _MAGIC, 4
+        self._have, self._is_empty = b"", True
+        self._skip = self._trailer = 0
 
     def read(self, count: int = -1) -> bytes:
         data = self._stream.read(count if count >= 0 else _CHUNK)
@@ -62,47 +62,43 @@ class _Frames:
 
     def check_end(self) -> None:
         """Raises InvalidArchive when the stream ended within a frame."""
-        if self.inside or self._have or self._skip:
+        if self._is_empty or self._state != _MAGIC or self._have or self._skip:
             raise InvalidArchive("zstd stream is truncated")
 
     def _follow(self, data: bytes) -> None:
-        at = 0
-        while at < len(data):
-            if self._skip:
-                step = min(self._skip, len(data) - at)
-                self._skip -= step
+        """All headers in it. A stream of small files has tens of thousands: each step counts."""
+        self._is_empty = self._is_empty and not data
+        if self._have:
+            data = self._have + data
+        at, end, state, need = self._skip, len(data), self._state, self._need
+        while end - at >= need:
+            if state == _BLOCK:
+                head = data[at] | data[at + 1] << 8 | data[at + 2] << 16
+                at += 4 if head >> 1 & 3 == 1 else 3 + (head >> 3)
+                if head & 1:
+                    at += self._trailer
+                    state, need = _MAGIC, 4
             else:
-                step = min(self._need - len(self._have), len(data) - at)
-                self._have += data[at : at + step]
-                self._advance()
-            at += step
+                at, state, need = self._begin(data, at, state)
+        self._skip, self._have = max(0, at - end), data[at:]
+        self._state, self._need = state, need
 
-    def _advance(self) -> None:
-        if len(self._have) == self._need:
-            have, self._have = self._have, b""
-            self._need = self._walk.send(have)
-
-    def _frames(self) -> Generator[int, bytes, None]:
-        """A coroutine that yields how many bytes it wants next and is sent them."""
-        while True:
-            magic = int.from_bytes((yield 4), "little")
-            self.inside = True
-            if magic & 0xFFFFFFF0 == 0x184D2A50:
-                self._skip = int.from_bytes((yield 4), "little")
-            elif magic == 0xFD2FB528:
-                yield from self._frame()
-            else:
-                raise InvalidArchive("zstd stream is damaged: frames are not contiguous")
-            self.inside = False
-
-    def _frame(self) -> Generator[int, bytes, None]:
-        descriptor = (yield 1)[0]
-        single = descriptor >> 5 & 1
-        yield (1 - single) + (0, 1, 2, 4)[descriptor & 3] + (single, 2, 4, 8)[descriptor >> 6]
-        last = 0
-        while not last:
-            block = int.from_bytes((yield 3), "little")
-            last = block & 1
-            self._skip = 1 if block >> 1 & 3 == 1 else block >> 3
-        if descriptor & 4:
-            yield 4
+    def _begin(self, data: bytes, at: int, state: int) -> tuple[int, int, int]:
+        """Of a frame: where to go on, what comes there, and how many bytes that takes."""
+        if state == _DESCRIPTOR:
+            descriptor = data[at]
+            single = descriptor >> 5 & 1
+            self._trailer = descriptor & 4
+            return (
+                at + 2 - single + (0, 1, 2, 4)[descriptor & 3] + (single, 2, 4, 8)[descriptor >> 6],
+                _BLOCK,
+                3,
+            )
+        if state == _SKIPPABLE:
+            return at + 4 + int.from_bytes(data[at : at + 4], "little"), _MAGIC, 4
+        magic = data[at : at + 4]
+        if magic == _FRAME:
+            return at + 4, _DESCRIPTOR, 1
+        if magic[1:] != _SKIPPED or magic[0] & 0xF0 != 0x50:
+            raise InvalidArchive("zstd stream is damaged: frames are not contiguous")
+        return at + 4, _SKIPPABLE, 4
