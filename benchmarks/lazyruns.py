@@ -155,7 +155,8 @@ class LazyRun(Scenario):
     ) -> Case:
         until = (lambda pid: _answers(pid, self._port)) if self._serves else None
         most = 1000 if env is None else self.peers_most
-        return Case(name, (), env or {}, before=before, until=until, most=most)
+        base = _WHOLE if self._program == _ALL else ""
+        return Case(name, (), env or {}, before=before, until=until, most=most, base=base)
 
     def _words(self, engine: Sequence[str], *more: str) -> list[str]:
         network = "host" if self._serves else "none"
@@ -223,6 +224,8 @@ def _wait_for_answer(port: int, over: Callable[[], bool]) -> None:
     raise Skip("it gave no answer")
 
 
+_WHOLE = "nacre, whole, zstd"
+"""What reading everything is compared with: the same bytes, all of them first."""
 _PRINT, _NUMPY = ("python3", "-c", "print(1)"), ("python3", "-c", "import numpy")
 _ALL, _WEB = ("python3", "-c", _READ), ("python3", "-c", _SERVE)
 
