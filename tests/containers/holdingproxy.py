@@ -12,7 +12,9 @@ _MOST = 5 << 20
 
 
 class HoldingProxy(ThreadingHTTPServer):
-    """Ranges of blobs that begin between `start` and `end` wait for `gate`, and get `status` if it is set."""
+    """Ranges of blobs that begin between `start` and `end`, or hold all of that, wait for `gate`, and get
+    `status` if it is set.
+    """
 
     daemon_threads = True
 
@@ -28,9 +30,9 @@ class HoldingProxy(ThreadingHTTPServer):
     def address(self) -> str:
         return f"127.0.0.1:{self.server_address[1]}"
 
-    def pass_by(self, begin: int) -> int:
+    def pass_by(self, begin: int, last: int) -> int:
         """What to answer instead of the blob, 0 for nothing."""
-        if not self.start <= begin < self.end:
+        if not (self.start <= begin < self.end or begin < self.start < self.end <= last):
             return 0
         with self.changed:
             self.held += 1
@@ -51,8 +53,8 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        begin = self.headers.get("Range", "bytes=-").removeprefix("bytes=").partition("-")[0]
-        status = self.server.pass_by(int(begin)) if begin and "/blobs/" in self.path else 0
+        begin, _, last = self.headers.get("Range", "bytes=-").removeprefix("bytes=").partition("-")
+        status = self.server.pass_by(int(begin), int(last or 0)) if begin and "/blobs/" in self.path else 0
         if status:
             return self._answer(status, {}, b"")
         connection = http.client.HTTPConnection(self.server.registry, timeout=60)

@@ -228,7 +228,7 @@ def test_what_was_read_meanwhile_can_be_pushed(nacre: Any, server: HoldingProxy,
     while nacre("optimize", "--recorded", "-o", "profile.json", image, check=False).code:
         assert time.monotonic() < deadline
     profile = AccessProfile.parse((nacre.folder / "profile.json").read_bytes())
-    assert profile.size >= 1 << 19
+    assert profile.reads  # how many depends on how soon the rest is here
     assert "runs no command" in nacre("optimize", "--recorded", image, "true", check=False).err
 
 

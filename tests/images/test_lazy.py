@@ -115,15 +115,19 @@ class Pulled:
         self.result, self.layers = pulled.result, pulled.layers
         registry.gate.clear()
         self.failure: BaseException | None = None
+        self.proven = list[bool]()
         self._thread = threading.Thread(target=self._fill)
 
     def _fill(self) -> None:
         with Store.open(self.store.root, driver="erofs") as store:
-            complete = store.trees.lazy.complete
+
+            def complete(layer: LazyLayer, proven: bool) -> None:
+                self.proven.append(proven)
+                store.trees.lazy.complete(layer.tree, proven=proven)
+
             filling = Filler(
-                self.layers, self.registry, lambda one: complete(one.tree), lambda one, _: one.tree.is_here,
-                self.profile,
-            )  # fmt: skip
+                self.layers, self.registry, complete, lambda one, _: one.tree.is_here, self.profile
+            )
             try:
                 filling.run()
             except DigestMismatch as error:
@@ -300,11 +304,14 @@ def test_a_tree_that_is_not_what_the_config_says_goes_in_the_end(store: Store, g
     assert not store.trees.has(diff_id)
 
 
-POINTS = ("held", "asked", "arrived", "unmarked", "proven", "whole")
+POINTS = ("held", "asked", "arrived", "passed", "unmarked", "proven", "whole")
 
 
 @pytest.mark.parametrize("point", [f"lazy:{point}" for point in POINTS])
-def test_a_kill_leaves_nothing_that_is_believed(store: Store, gated: Gated, point: str) -> None:
+def test_a_kill_leaves_nothing_that_is_believed(
+    store: Store, gated: Gated, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    monkeypatch.setattr(filler, "QUICK", 0.0 if point == "lazy:passed" else filler.QUICK)
     files = version()
     gated.chunked("1", files)
     gated.gate.set()
@@ -419,8 +426,11 @@ def test_who_reads_does_not_wait_for_what_comes_behind(store: Store, gated: Gate
 
 
 @pytest.mark.parametrize("gated", [Gated], indirect=True)
-def test_whoever_wants_much_has_the_rest_stream(store: Store, gated: Gated) -> None:
-    """It comes in order from there on, in long ranges, without a wait for another read."""
+def test_whoever_wants_much_has_the_rest_stream(
+    store: Store, gated: Gated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a slow line it comes in order from there on, in long ranges, without a wait for another read."""
+    monkeypatch.setattr(filler, "QUICK", float("inf"))
     files = version(count=200, size=40_000)
     gated.chunked("1", files)
     with pulled(store, gated) as made:
@@ -437,6 +447,7 @@ def test_whoever_reads_much_has_the_rest_stream(
     store: Store, gated: Gated, monkeypatch: pytest.MonkeyPatch, one_of: int
 ) -> None:
     """Also where little more was fetched than was read."""
+    monkeypatch.setattr(filler, "QUICK", float("inf"))
     monkeypatch.setattr(filler, "MUCH_WANTED", 1)  # never
     monkeypatch.setattr(filler, "MUCH_READ", one_of)
     monkeypatch.setattr(filler, "AHEAD", 1 << 18)

@@ -122,7 +122,7 @@ class _FillerProcess:
             filler.run()
             self._keep(filler.profile)
 
-    def _complete(self, layer: LazyLayer) -> None:
+    def _complete(self, layer: LazyLayer, proven: bool) -> None:
         """With a store opened anew: that of the parent must not be used on this side."""
         from ..services.containers.ending import kill_users
         from ..services.containers.service import Containers
@@ -130,7 +130,7 @@ class _FillerProcess:
         store = self._store
         with type(store).open(store.root, driver=self._driver, create=False) as fresh:
             try:
-                fresh.trees.lazy.complete(layer.tree)
+                fresh.trees.lazy.complete(layer.tree, proven=proven)
             except DigestMismatch:
                 kill_users(Containers(fresh), layer.tree.folder)
                 raise

@@ -27,6 +27,9 @@ MOST_PIECE = 64 << 20
 class Extents:
     """Where the pieces of a layer are, in the order of its tar; `here` is shared with forked processes."""
 
+    has_borders = True
+    """Whether the blob can be unpacked as a stream from the beginning of any piece on."""
+
     def __init__(self, codec: str = "") -> None:
         """`codec` is that of the pieces."""
         self.codec = codec
@@ -73,11 +76,37 @@ class Extents:
         here = self.here
         return [number for number in numbers if not here[number]]
 
+    def run(self, number: int, here: bytearray, near: int) -> tuple[int, int]:
+        """The first and the last piece of what is to be fetched at once, from one that is not `here` on.
+
+        At most `near` bytes of the blob that lie between those that are not here pass once more.
+        """
+        last = first = number
+        while (number := here.find(b"\0", last + 1)) >= 0:
+            if not 0 <= self.start[number] - self.end[last] <= near:
+                break
+            last = number
+        return first, last
+
+    def holes(self, start: int, stop: int, here: bytearray) -> list[tuple[int, int]]:
+        """Contents whose piece is not `here` and of which a part lies in these bytes of the tar, in order."""
+        found = self.within(start, stop - start)
+        some = slice(found.start, found.stop)
+        rows = zip(self.at[some], self.size[some], here[some], strict=True)
+        return [(at, at + size) for at, size, is_here in rows if not is_here]
+
     def unpack(self, number: int, packed: memoryview) -> bytes:
         """A piece out of its bytes of the blob, verified. Raises InvalidArchive for anything else."""
+        return self.verified(number, self.plain(number, packed))
+
+    def plain(self, number: int, packed: memoryview) -> bytes:
+        """The same, of which nothing but the length is sure. Raises InvalidArchive."""
         size = self.size[number]
         plain = self._decoder.unpack(packed, size)
-        return self.verified(number, plain or first_bytes(decompress(BytesIO(packed), self.codec), size))
+        plain = plain or first_bytes(decompress(BytesIO(packed), self.codec), size)
+        if len(plain) != size:
+            raise InvalidArchive("a piece of a layer is not what its table of contents says")
+        return plain
 
     def verified(self, number: int, plain: bytes) -> bytes:
         """The same bytes. Raises InvalidArchive unless they are those of the piece."""
@@ -89,10 +118,10 @@ class Extents:
         """Put a piece into the tar. Raises OSError."""
         write_at(tar, plain, self.at[number])
 
-    @property
-    def bytes_here(self) -> int:
-        """Bytes of content that have come."""
-        return sum(compress(self.size, self.here[:]))
+    def bytes_here(self, passed: int) -> int:
+        """Bytes of content that have come; all of that has before byte `passed` of the tar."""
+        first = bisect_right(self.at, passed - 1)
+        return sum(self.size[:first]) + sum(compress(self.size[first:], self.here[first:]))
 
     @property
     def is_complete(self) -> bool:

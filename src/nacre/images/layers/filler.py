@@ -17,15 +17,18 @@ import os
 import select
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from threading import Condition, Lock, Thread, get_native_id
 from time import monotonic
 
 from ...grammars.accessprofile import AccessProfile, distinct
 from ...ground.files import trace
+from ...ground.work.budget import Budget
 from ...ground.work.threads import raise_first
 from ...words.errors import NacreError
 from ...words.value import Value
 from .foreseen import foreseen
+from .lazytar import LazyTar
 from .pieces import arriving
 from .readaround import ReadAround, Throughput, ThroughputReader
 
@@ -52,16 +55,20 @@ _JUST, _START = 0.25, 3.0
 """Seconds after a read in which there are likely more, and those at the start that are for these alone."""
 MUCH_WANTED, MUCH_READ = 3, 8
 """When more than one byte of so many was wanted, or read, all of it is: the rest comes at once, in order."""
-_STRETCH, _QUICK, _FEW = 16 << 20, 16e6, 4
+_STRETCH, QUICK, _FEW = 16 << 20, 16e6, 4
 """Then the bytes of a fetch at most, and where a connection carries so many in a second, how many fetches at
 once keep the processors busy.
+"""
+_PATIENCE, _STREAMS = 0.25, 4
+"""Seconds after which a read does not wait any more for a layer that comes as a stream, and how many layers
+do so at once where there are processors for them.
 """
 _NOTE_EVERY = 0.5
 _NICE = 10
 _FIRST_PAUSE, _LAST_PAUSE = 1.0, 60.0
-_ASKED, _BESIDE, _PROFILE, _REST = "asked", "beside", "profile", "rest"
+_ASKED, _BESIDE, _PROFILE, _REST, _WHOLE = "asked", "beside", "profile", "rest", "whole"
 """Why something is fetched: it is waited for, lies around that or is foreseen, is foreseen and comes by those
-behind, or comes in any case.
+behind, or comes in any case, in a range or as all of a layer.
 """
 _MOST_READS = 200_000
 _IDLE, _FLYING, _WANTED, _HERE = range(4)
@@ -73,6 +80,8 @@ class _WaitingReader:
 
     def __init__(self, content: ReadQueue, event: AwaitedRead, left: set[int]) -> None:
         self._content, self._event, self.left = content, event, left
+        self.until = monotonic() + _PATIENCE
+        """When it has waited long enough for a stream."""
 
     def answer(self, failure: int = 0) -> None:
         """Let it go on, or fail with an errno; once."""
@@ -102,7 +111,10 @@ class _LayerWork:
         self.total = sum(layer.extents.size)
         self.size = sum(layer.extents.end) - sum(layer.extents.start)
         self.states = bytearray(_HERE if here else _IDLE for here in layer.extents.here[:])
+        self.tar = LazyTar(layer)
         self.readers: list[_WaitingReader] = []
+        self.is_whole = self.is_passing = self._is_judged = False
+        """Whether all of it comes as a stream, and has begun to."""
         self.ending = self.ended = False
         self._next, self._around = 0, ReadAround(layer.extents)
 
@@ -144,6 +156,16 @@ class _LayerWork:
             run.append(number)
         return run
 
+    def judge(self) -> bool:
+        """Whether the layer comes as a stream, which is decided once: where that would pass what is here once
+        more it may be less work to fetch the rest.
+        """
+        if not self._is_judged:
+            self._is_judged = True
+            missing = self.extents.missing(range(len(self.states)))
+            self.is_whole = self.extents.has_borders or 2 * sum(map(self.length, missing)) > self.size
+        return self.is_whole
+
     def runs(self, numbers: list[int], most: int, why: str, near: int = _NEAR) -> Iterator[_Fetch]:
         """The pieces as fetches, which are on their way from now on."""
         run: list[int] = []
@@ -180,6 +202,18 @@ class _LayerWork:
         self.readers = [reader for reader in self.readers if reader.left]
         return done
 
+    def passed(self) -> list[_WaitingReader]:
+        """All of it is here; who need not wait any more."""
+        self.extents.here[:] = b"\1" * len(self.states)
+        self.states[:] = bytes((_HERE,)) * len(self.states)
+        done, self.readers = self.readers, []
+        return done
+
+    def impatient(self, now: float) -> list[int]:
+        """Pieces for which somebody has waited long enough, and that nobody has asked for."""
+        late = [reader for reader in self.readers if reader.until <= now] if self.is_whole else []
+        return sorted(filter(self.is_idle, set().union(*(reader.left for reader in late))))
+
     def lost(self, numbers: set[int]) -> list[_WaitingReader]:
         """Some pieces cannot be had now; those who wait for one of them."""
         found = [reader for reader in self.readers if reader.left & numbers]
@@ -190,13 +224,14 @@ class _LayerWork:
 class Filler:
     """For the layers of one image out of one source, in one process.
 
-    `complete` is called for each layer that is whole; `wanted` says whether its tree is still wanted, for so
-    many seconds of which nothing could be had. `profile` says what comes first, unless somebody waits.
+    `complete` is called for each layer that is whole, with whether its diff id is proven; `wanted` says
+    whether its tree is still wanted, for so many seconds of which nothing could be had. `profile` says what
+    comes first, unless somebody waits.
     """
 
     def __init__(
         self, layers: Sequence[LazyLayer], source: Ranged,
-        complete: Callable[[LazyLayer], object], wanted: Callable[[LazyLayer, float], bool],
+        complete: Callable[[LazyLayer, bool], object], wanted: Callable[[LazyLayer, float], bool],
         profile: AccessProfile | None = None,
     ) -> None:  # fmt: skip
         self._works = [_LayerWork(layer, place) for place, layer in enumerate(layers)]
@@ -207,7 +242,8 @@ class Filler:
         self._beside: deque[_Fetch] = deque()
         self._foreseen = deque(foreseen(profile, layers, _FORESEEN) if profile else ())
         self._reads: list[tuple[int, int, int]] = []
-        self._flying = {_ASKED: 0, _BESIDE: 0, _PROFILE: 0, _REST: 0}
+        self._flying = {_ASKED: 0, _BESIDE: 0, _PROFILE: 0, _REST: 0, _WHOLE: 0}
+        self._budget = Budget.of_machine()
         self._throughput, self._size = Throughput(), sum(work.size for work in self._works)
         self._plain, self._read = sum(work.total for work in self._works), 0
         self._came_wanted, self._current = 0, self._works[0]
@@ -264,13 +300,16 @@ class Filler:
         for work in self._works:
             for event in work.layer.tree.content.left():
                 self._ask(work, event, work.extents.within(event.offset, event.count))
-        noted = 0.0
+        noted = hurried = 0.0
         while not self._is_over:
-            for fd, _ in poll.poll(_NOTE_EVERY * 1000):
+            for fd, _ in poll.poll(_PATIENCE * 1000):
                 if fd in groups:
                     self._hear_one(groups[fd])
                 else:
                     os.eventfd_read(fd)
+            if monotonic() - hurried >= _PATIENCE:
+                self._hurry()
+                hurried = monotonic()
             if monotonic() - noted >= _NOTE_EVERY:
                 self._note()
                 noted = monotonic()
@@ -313,6 +352,8 @@ class Filler:
         """What a read needs, before all else; only a stream is waited for."""
         if self._streams:
             self._current = work
+            if self._comes_whole(work):
+                return
             numbers = work.streamed(missing, _LONGEST, self._near)
             self._asked += work.runs(numbers, _LONGEST, _ASKED, self._near)
             return
@@ -325,6 +366,23 @@ class Filler:
                 self._beside.append(fetch.replace(why=_BESIDE))
             else:
                 self._asked.append(fetch)
+
+    def _hurry(self) -> None:
+        """Who has waited long for a stream is not left to it."""
+        now = monotonic()
+        with self._lock:
+            for work in self._works:
+                if numbers := work.impatient(now):
+                    self._asked += work.runs(numbers, _LONGEST, _ASKED, self._near)
+                    self._ready.notify(_FIRST)
+
+    def _comes_whole(self, work: _LayerWork) -> bool:
+        return work.is_whole or (self._is_quick and work.judge())
+
+    @property
+    def _is_quick(self) -> bool:
+        """Whether a layer may come as one stream: on a slow line a piece by itself is sooner."""
+        return self._throughput.rate >= QUICK
 
     @property
     def _streams(self) -> bool:
@@ -340,7 +398,7 @@ class Filler:
         for work in self._works:
             with suppress(OSError):  # it is an ordinary tree by now, or gone
                 if not work.ending:
-                    work.layer.tree.note(work.extents.bytes_here, work.total, self._trouble)
+                    work.layer.tree.note(work.tar.bytes_here, work.total, self._trouble)
             self._look(work)
 
     # the others: fetching
@@ -379,12 +437,12 @@ class Filler:
             return found
         if self._beside and self._flying[_BESIDE] < _BESIDES:
             return self._beside.popleft()
-        return self._ahead() if self._streams and self._flying[_REST] < self._most_streams else None
+        return self._ahead(self._most_streams) if self._streams else None
 
     def _take_next(self) -> _Fetch | None:
         if found := self._take_foreseen(_PROFILE):
             return found
-        return self._ahead() if self._flying[_REST] < self._most_behind(monotonic()) else None
+        return self._ahead(self._most_behind(monotonic()))
 
     def _take_foreseen(self, why: str) -> _Fetch | None:
         """What is left of the next run of the profile; it may be on its way since somebody asked."""
@@ -410,21 +468,64 @@ class Filler:
     @property
     def _most_streams(self) -> int:
         """Where a line is slow more connections carry more."""
-        return _FEW if self._throughput.rate >= _QUICK else _BEHIND + _BESIDES
+        return _FEW if self._is_quick else _BEHIND + _BESIDES
 
-    def _ahead(self) -> _Fetch | None:
-        """The next pieces that nobody has asked for."""
-        if monotonic() < self._not_before:
+    def _ahead(self, at_once: int) -> _Fetch | None:
+        """The next layer that comes whole, or the next pieces that nobody has asked for."""
+        left = at_once - self._flying[_REST] - self._flying[_WHOLE]
+        if left <= 0 or monotonic() < self._not_before:
             return None
+        return (self._take_whole() if self._is_quick else None) or self._take_range()
+
+    def _take_whole(self) -> _Fetch | None:
+        """The layer that somebody waits for, else the largest."""
+        if self._flying[_WHOLE] < min(_STREAMS, self._budget.processors):
+            for work in (self._current, *sorted(self._works, key=lambda work: -work.size)):
+                if not work.is_passing and work.judge():
+                    work.is_passing = True
+                    return _Fetch(work, (), _WHOLE)
+        return None
+
+    def _take_range(self) -> _Fetch | None:
         most, near = AHEAD, _NEAR
         if self._streams:
             most, near = min(_STRETCH, max(AHEAD, int(self._throughput.rate / 2))), self._near
         for work in (self._current, *self._works):
-            if found := next(work.runs(work.following(most, near), most, _REST, near), None):
-                return found
+            if not self._comes_whole(work):
+                for found in work.runs(work.following(most, near), most, _REST, near):
+                    return found
         return None
 
     def _bring(self, fetch: _Fetch) -> None:
+        if fetch.why is _WHOLE:
+            self._pass(fetch.work)
+        elif not (fetch.work.is_passing and self._has_passed(fetch)):
+            self._bring_range(fetch)
+        self._pause, self._trouble = 0.0, ""
+
+    def _pass(self, work: _LayerWork) -> None:
+        """A layer as a stream; then all who wait for any of it go on."""
+        self._budget.begin_thread()
+        try:
+            fetch = partial(self._source.fetch_range, work.layer.layer)
+            work.tar.stream(fetch, self._budget, lambda: not work.ended)
+        finally:
+            self._budget.end_thread()
+        with self._lock:
+            done = work.passed() if work.tar.is_proven else []
+        for reader in done:
+            reader.answer()
+
+    def _has_passed(self, fetch: _Fetch) -> bool:
+        """Whether the stream of their layer has brought all of the pieces; they are verified one by one."""
+        found = fetch.work.tar.verify(fetch.numbers)
+        with self._lock:
+            done = fetch.work.arrived(found)
+        for reader in done:
+            reader.answer()
+        return len(found) == len(fetch.numbers)
+
+    def _bring_range(self, fetch: _Fetch) -> None:
         extents, numbers, began = fetch.work.extents, fetch.numbers, monotonic()
         start, end = extents.start[numbers[0]], extents.end[numbers[-1]]
         block = _LONG_BLOCK if fetch.why is _REST else _BLOCK
@@ -433,15 +534,13 @@ class Filler:
             for pieces in arriving(timed, extents, numbers, block):
                 self._put(fetch.work, pieces)
         self._throughput.took(answered - began, end - start, timed.seconds)
-        self._pause, self._trouble = 0.0, ""
 
     def _put(self, work: _LayerWork, pieces: list[Piece]) -> None:
         """Into the tar, each when it is verified; then those who wait for them go on."""
-        extents, tar, numbers = work.extents, work.layer.tree.tar, list[int]()
+        numbers: list[int] = []
         try:
             for number, packed in pieces:
-                if not extents.here[number]:  # else it came with another fetch
-                    extents.write(tar, number, extents.unpack(number, packed))
+                if work.tar.put(number, packed):
                     numbers.append(number)
         finally:
             with self._lock:
@@ -455,12 +554,22 @@ class Filler:
         with self._lock:
             lost = self._failed(fetch, failure) if failure else []
             fetch.work.put_back(fetch.numbers)
+            if fetch.why is _WHOLE:
+                self._end_stream(fetch.work)
             self._flying[fetch.why] -= 1
             (self._spare if fetch.why is _REST else self._ready).notify()
         for reader in lost:
             reader.answer(errno.EIO)
         if fetch.work.extents.is_complete:
             self._look(fetch.work)
+
+    def _end_stream(self, work: _LayerWork) -> None:
+        """Where it has failed the layer comes in pieces, first those that are waited for."""
+        work.is_whole = work.is_passing = False
+        missing = {number for reader in work.readers for number in reader.left}
+        if missing:
+            self._want(work, sorted(missing))
+            self._ready.notify(_FIRST)
 
     def _failed(self, fetch: _Fetch, error: Exception) -> list[_WaitingReader]:
         """Those whose pieces come in no other way; what nobody waits for comes after a pause."""
@@ -486,7 +595,7 @@ class Filler:
     def _end(self, work: _LayerWork, *, whole: bool) -> None:
         try:
             if whole:
-                self._complete(work.layer)
+                self._complete(work.layer, work.tar.is_proven)
         except NacreError as error:
             self._failures.append(error)
         with self._lock:

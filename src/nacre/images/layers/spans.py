@@ -52,6 +52,8 @@ def open_index(job: LayerJob, found: Sequence[Descriptor]) -> LayerIndex | None:
 class IndexedExtents(Extents):
     """The spans of an index; only the bytes that are content are written."""
 
+    has_borders = False
+
     def __init__(self, index: LayerIndex) -> None:
         super().__init__(index.codec)
         self._spans = index.spans
@@ -78,14 +80,27 @@ class IndexedExtents(Extents):
     def write(self, tar: int, number: int, plain: bytes) -> None:
         """As `Extents.write`, but what is no content stays as it is."""
         begin, view = self.at[number], memoryview(plain)
-        end = begin + len(plain)
+        for start, stop in self._contents(begin, begin + len(plain)):
+            write_at(tar, view[start - begin : stop - begin], start)
+
+    def run(self, _number: int, _here: bytearray, _near: int) -> tuple[int, int]:
+        """As `Extents.run`: all of it."""
+        return 0, len(self) - 1
+
+    def holes(self, start: int, stop: int, here: bytearray) -> list[tuple[int, int]]:
+        """As `Extents.holes`: of a span only what is content."""
+        spans = super().holes(start, stop, here)
+        return [each for begin, end in spans for each in self._contents(max(start, begin), min(stop, end))]
+
+    def _contents(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
+        """Where content lies in these bytes of the tar."""
         for each in range(max(0, bisect_right(self._content, begin) - 1), len(self._content)):
             start = max(begin, self._content[each])
             if start >= end:
                 break
             stop = min(end, self._content[each] + self._length[each])
             if start < stop:
-                write_at(tar, view[start - begin : stop - begin], start)
+                yield start, stop
 
 
 def _unpacked(span: TarSpan, packed: memoryview, codec: str) -> bytes:

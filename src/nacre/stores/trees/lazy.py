@@ -138,8 +138,10 @@ class LazyTrees:
         tree.content.close()
         os.close(tree.tar)
 
-    def complete(self, tree: LazyTree) -> None:
+    def complete(self, tree: LazyTree, *, proven: bool = False) -> None:
         """All contents are here: nobody who reads waits any more. Prove the tar, and be an ordinary tree.
+
+        `proven`: the tar is known to have its diff id.
 
         Raises DigestMismatch, after which the tree is not here any more, and what is read of it from now on
         and lies in no cache of the kernel fails with EIO.
@@ -148,7 +150,7 @@ class LazyTrees:
             return
         tree.content.unmark(tree.tar)
         trace("lazy:unmarked")
-        actual, at = _hashed(tree.tar)
+        actual, at = (tree.diff_id, 0) if proven else _hashed(tree.tar)
         trace("lazy:proven")
         if actual != tree.diff_id:
             sql = "DELETE FROM tree WHERE diff_id = ? AND boot = ?"
