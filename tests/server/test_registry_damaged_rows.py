@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ from postgreskit import PostgresServer
 
 from nacre.services.server import RunningServer
 from nacre.services.server.documents import read as parse
+from nacre.stores.accounts.administration import Administration
+from nacre.stores.accounts.model import Role
 from nacre.stores.integrity import CheckOptions, ContentFiles, IntegrityCheck, RegistryReport
 from nacre.words.digest import Digest
 from nacre.words.oci import OCI_MANIFEST
@@ -194,6 +197,24 @@ def test_by_command(nacre: Any, spoil: Spoil, api: Any, root: str) -> None:
     mended = nacre(*command, "--repair").lines
     assert (mended[0], mended[-1]) == (f"{line}: made again", "No problems left")
     assert json.loads(nacre(*command, "--format", "json").out)["Rows"] == []
+
+
+def test_a_right_that_cannot_be(spoil: Spoil, api: Any, nacre: Any, lines: list[str], root: str) -> None:
+    """It gives nothing, and is not made up by a repair."""
+    pytest.importorskip("sqlalchemy")
+    api.push_image("shop/app", "1")
+    with Administration(f"{root}/registry.db", "test") as accounts:
+        accounts.users.add("root", "$no", administrator=True)
+        accounts.users.add("ci", "", robot=True)
+        accounts.rights.grant("shop", Role.WRITE, user="ci")
+        _, secret = accounts.tokens.add("ci")
+    spoil("UPDATE grants SET role = 9")
+    names = {"Authorization": "Basic " + base64.b64encode(f"ci:{secret}".encode()).decode()}
+    assert api("GET", "shop/app/manifests/1", **names).status == 500
+    assert "in the row of grants ci shop role cannot be 9" in lines[-1]
+    done = nacre("registry", "check", "--repair", "--root", root, check=False)
+    assert (done.code, done.lines[0]) == (1, "row of grants 1 shop: role cannot be 9")
+    assert "set them again, or restore a backup" in done.err
 
 
 def test_on_postgresql(postgresql: PostgresServer, api_of: Any, lines: list[str], root: str) -> None:

@@ -96,7 +96,7 @@ def _check(context: Context, args: Args) -> int:
     if args.format:
         inspect_one(context, _document(report, read=args.read), args.format)
     else:
-        _tell(context, report, "Read" if args.read else "Checked")
+        _tell(context, report, "Read" if args.read else "Checked", _LEFT if args.repair else _WRONG)
     return 0 if report.is_sound else 1
 
 
@@ -117,9 +117,11 @@ def _checked(context: Context, args: Args) -> RegistryReport:
 
 
 _SOUND = "No problems found"
+_WRONG = "`nacre registry check --repair` makes rows again from content"
+_LEFT = "nothing else says what these values were: set them again, or restore a backup"
 
 
-def _tell(context: Context, report: RegistryReport, what_was_done: str) -> None:
+def _tell(context: Context, report: RegistryReport, what_was_done: str, hint: str) -> None:
     for one in report.damaged:
         what = "" if one.part == one.digest else f"{one.part} "
         context.print(f"{' '.join(one.names)}: {what}{one.problem}")
@@ -134,7 +136,7 @@ def _tell(context: Context, report: RegistryReport, what_was_done: str) -> None:
         context.print(f"{len(names)} damaged" if names else "No problems left" if report.rows else _SOUND)
     if left:
         context.print(f"{left} wrong in the database")
-        context.warn("hint: `nacre registry check --repair` makes rows again from content")
+        context.warn(f"hint: {hint}")
     if names:
         context.warn(f"hint: push again {', '.join(names[:5])}: a client sends what the registry lacks")
 
@@ -211,7 +213,7 @@ def _restore(context: Context, args: Args) -> int:
     if args.format:
         inspect_one(context, _document(report, read=True), args.format)
     else:
-        _tell(context, report, "Restored")
+        _tell(context, report, "Restored", _WRONG)
     return 0 if report.is_sound else 1
 
 

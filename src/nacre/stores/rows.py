@@ -181,7 +181,7 @@ class RowCheck:
             mended = self._mend(table, dict(zip(columns[:keys], row, strict=False)), bad)
             for each in bad:
                 value = shown(row[columns.index(each)])
-                yield WrongValue(table, self._key(columns, row[:keys]), each, value, mended)
+                yield WrongValue(table, self._key(columns, row, keys), each, value, mended)
 
     def _rows(self, table: str, columns: dict[str, Kind]) -> Iterator[tuple[Row, list[str]]]:
         """Each with the columns that are wrong."""
@@ -196,11 +196,13 @@ class RowCheck:
             if bad:
                 yield row, bad
 
-    def _key(self, columns: list[str], values: Row) -> str:
+    def _key(self, columns: list[str], row: Row, keys: int) -> str:
+        """The key of a row, and what people call it by where the key is a number."""
         words = []
-        for column, value in zip(columns, values, strict=False):
+        for number, (column, value) in enumerate(zip(columns, row, strict=True)):
             known = self._names.get(value) if column == "repository" else None
-            words.append(known or (value if isinstance(value, str) else shown(value)))
+            if number < keys or column in ("name", "namespace"):
+                words.append(known or (value if isinstance(value, str) else shown(value)))
         return " ".join(words)
 
     def _mend(self, table: str, key: dict[str, object], bad: list[str]) -> str:

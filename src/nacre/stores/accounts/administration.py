@@ -26,6 +26,7 @@ from .model import (
     Team,
     check_namespace,
     check_user,
+    role_of,
 )
 from .schema import AUDIT, GRANTS, MEMBERS, NAMESPACES, SETTINGS, TEAMS, TOKENS, USERS
 from .trust import Trusts
@@ -246,7 +247,10 @@ class Rights:
         ordered = joined.order_by(GRANTS.c.namespace, USERS.c.name, TEAMS.c.name)
         with self._change() as connection:
             rows = connection.execute(ordered).all()
-        return [Grant(name, Role(role), user or "", team or "") for name, role, user, team in rows]
+        return [
+            Grant(name, role_of(role, f"grants {name}"), user or "", team or "")
+            for name, role, user, team in rows
+        ]
 
     def set_namespace(
         self, name: str, *, public: bool | None = None, immutable: tuple[str, ...] | None = None
@@ -313,7 +317,8 @@ class Tokens:
         with self._change() as connection:
             rows = connection.execute(wanted).all()
         return [
-            AccessToken(number, user, label, Role(role), *rest) for number, user, label, role, *rest in rows
+            AccessToken(number, user, label, role_of(role, f"tokens {number}"), *rest)
+            for number, user, label, role, *rest in rows
         ]
 
 

@@ -10,6 +10,7 @@ from ...grammars.wire.routes import is_name
 from ...words.errors import InvalidName, UsageError
 
 if TYPE_CHECKING:
+    from ...words.errors import DamagedStore
     from ..activity import ActivityEntry
 
 EVERYTHING = "*"
@@ -182,4 +183,23 @@ def namespaces_of(repository: str) -> list[str]:
 def read_trust(row: tuple[object, ...]) -> Trust:
     """From the columns in the order of the fields."""
     found = Trust(*row)  # type: ignore[arg-type]
-    return found._replace(claims=json.loads(str(row[3])), role=Role(found.role))
+    try:
+        claims = json.loads(str(row[3]))
+    except ValueError:
+        raise _damaged(f"trusts {found.id}", "claims", row[3]) from None
+    return found._replace(claims=claims, role=role_of(found.role, f"trusts {found.id}"))
+
+
+def role_of(value: object, row: str) -> Role:
+    """What a column says in a row (with its table). Raises DamagedStore for what is no role."""
+    try:
+        return Role(value)  # type: ignore[arg-type]
+    except ValueError:
+        raise _damaged(row, "role", value) from None
+
+
+def _damaged(row: str, column: str, value: object) -> DamagedStore:
+    from ..catalog.values import damaged
+
+    table, _, key = row.partition(" ")
+    return damaged(table, key, column, value)

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...words.errors import StoreError
-from .model import Role, namespaces_of, read_trust
+from .model import Role, namespaces_of, read_trust, role_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,14 +185,15 @@ class Accounts:
         if account is None:
             return None
         number, _, role, namespace, expires = rows[0]
-        return KnownToken(number, account, Role(role), namespace, expires)
+        return KnownToken(number, account, role_of(role, f"tokens {number}"), namespace, expires)
 
     def _account(self, where: str, value: object) -> KnownUser | None:
         rows = self._rows(_USER.format(where), value)
         if not rows:
             return None
         number, name, password, administrator, robot = rows[0]
-        grants = {space: Role(role) for space, role in self._rows(_GRANTS, number)}
+        known = self._rows(_GRANTS, number)
+        grants = {space: role_of(role, f"grants {name} {space}") for space, role in known}
         return KnownUser(number, name, password, bool(administrator), bool(robot), grants)
 
     def trusts(self, issuer: str) -> tuple[Trust, ...]:
