@@ -117,6 +117,7 @@ def test_what_came_in_is_read(form: TreeForm, tmp_path: Path) -> None:
 
 def test_the_tar_comes_back_to_the_bit(form: TreeForm, tmp_path: Path) -> None:
     tree, _ = kept(form, TAR, tmp_path / "tree")
+    assert tree.gives_tar()
     with tree.tar() as tar:
         assert tar.seekable() != tree.is_unpacked
         assert tar.read() == TAR

@@ -149,10 +149,10 @@ class Trees:
     def can_tar(self, diff_id: Digest) -> bool:
         """Whether the tree is here and gives its tar: then its compressed form need not be kept beside it."""
         try:
-            self.tar(diff_id).close()
+            (tree,) = self._catalog.stack((diff_id,))
+            return tree.gives_tar()
         except (NotFound, Unsupported, StoreError):
             return False
-        return True
 
     def read(self, diff_id: Digest) -> LayerReader:
         """Read one tree by literal paths; close it. Raises NotFound, StoreError, OSError."""

@@ -91,6 +91,9 @@ class TreeForm(Protocol):
         unless the disk has damaged them. Raises Unsupported when this tree cannot give it.
         """
 
+    def gives_tar(self, tree: StoredTree) -> bool:
+        """Whether `tar` would give it, without loading what makes it. Raises Unsupported, StoreError."""
+
     def lower(self, tree: StoredTree) -> str | Erofs:
         """The tree as a lower layer of an overlay mount. Raises Unsupported where it cannot be one."""
 

@@ -113,6 +113,10 @@ class StoredTree:
         """As `TreeForm.tar`. Raises Unsupported, StoreError."""
         return self.form.tar(self)
 
+    def gives_tar(self) -> bool:
+        """As `TreeForm.gives_tar`. Raises Unsupported, StoreError."""
+        return self.form.gives_tar(self)
+
     def lower(self) -> str | Erofs:
         """As `TreeForm.lower`. Raises Unsupported, StoreError."""
         return self.form.lower(self)

@@ -64,6 +64,10 @@ class EitherForm:
         """Raises Unsupported for a folder without a skeleton, StoreError."""
         return self._of(tree.folder).tar(tree)
 
+    def gives_tar(self, tree: StoredTree) -> bool:
+        """As the form that it has. Raises StoreError."""
+        return self._of(tree.folder).gives_tar(tree)
+
     def lower(self, tree: StoredTree) -> str | Erofs:
         """Raises Unsupported as the folder form does."""
         return self._of(tree.folder).lower(tree)

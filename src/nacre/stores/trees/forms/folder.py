@@ -157,6 +157,12 @@ class FolderForm:
 
         return open_tar(tree, self.read(tree))
 
+    def gives_tar(self, tree: StoredTree) -> bool:
+        """Whether it has a skeleton."""
+        return os.access(f"{tree.folder}/{files.SKELETON}", os.R_OK) and os.path.isdir(
+            f"{tree.folder}/{files.FS}"
+        )
+
     def lower(self, tree: StoredTree) -> str:
         """The folder. Raises Unsupported where overlayfs would not see what the layer hides."""
         if self._marked and not self._mode.userxattr and os.path.exists(f"{tree.folder}/{files.MARKS}"):

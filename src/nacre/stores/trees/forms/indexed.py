@@ -103,6 +103,11 @@ class IndexedForm:
 
             return open_tar(tree.folder)
 
+    def gives_tar(self, tree: StoredTree) -> bool:
+        """Whether its tar can be opened. Raises StoreError."""
+        self.tar(tree).close()
+        return True
+
     def lower(self, tree: StoredTree) -> Erofs:
         """The index, to be mounted."""
         names, index = os.listdir(tree.folder), f"{tree.folder}/{files.INDEX}"
