@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from nacre.ground import userns
+from nacre.ground import fuse, userns
 
 
 def needs_userns() -> None:
@@ -16,6 +19,19 @@ def needs_userns() -> None:
         userns.call(userns.enter)
     except Exception as error:
         pytest.skip(f"no user namespace here: {error}")
+
+
+def served_in_userns(work: Callable[[], Any]) -> Any:
+    """What `work` gives in a user namespace of one id, where /dev/fuse can be used; skips where it cannot."""
+
+    def inside() -> Any:
+        userns.make(((0, os.geteuid(), 1),), ((0, os.getegid(), 1),))
+        return "no" if fuse.obstacle() else work()
+
+    found = userns.apart(inside)
+    if found == "no":
+        pytest.skip("FUSE cannot be used here")
+    return found
 
 
 def needs_root() -> None:

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from imagekit import ListsReferrers, make_tar
-from machine import needs_root
+from machine import needs_root, served_in_userns
 from test_partial import Files, Ranged, read, version
 
 from nacre.grammars.accessprofile import AccessProfile
@@ -116,10 +116,11 @@ class Pulled:
         registry.gate.clear()
         self.failure: BaseException | None = None
         self.proven = list[bool]()
+        self._driver = store.driver.name
         self._thread = threading.Thread(target=self._fill)
 
     def _fill(self) -> None:
-        with Store.open(self.store.root, driver="erofs") as store:
+        with Store.open(self.store.root, driver=self._driver) as store:
 
             def complete(layer: LazyLayer, proven: bool) -> None:
                 self.proven.append(proven)
@@ -332,6 +333,54 @@ def test_a_kill_leaves_nothing_that_is_believed(
     result = pull(gated, NAME, store)
     assert all(read(store, result, path) == content for path, content in files.items())
     assert store.trees.rows.lazy() == []
+
+
+BECOMING = ("lazy:whole", "tree:begun", "tree:renamed", "tree:published", "lazy:unpacked")
+
+
+@pytest.mark.parametrize("gated", [Gated], indirect=True)
+def test_a_user_has_the_right_tree_wherever_the_filler_is_killed(gated: Gated, tmp_path: Path) -> None:
+    """While a proven layer becomes a tree of the driver: then the next pull just works."""
+    files = version(count=20)
+    gated.chunked("1", files)
+    found = served_in_userns(lambda: [_becomes(gated, tmp_path / point, point) for point in BECOMING])
+    assert found == [(-signal.SIGKILL, {path: digest_of(data) for path, data in files.items()})] * len(found)
+
+
+def _becomes(gated: Gated, root: Path, point: str) -> tuple[int, dict[str, str]]:
+    pid = os.fork()
+    if not pid:
+        try:
+            with Store.open(str(root), driver="overlay") as own:
+                made = Pulled(own, gated)
+                install_trace(lambda name: os.kill(os.getpid(), signal.SIGKILL) if name == point else None)
+                made.begin()
+                made.end()
+        finally:
+            os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    gated.gate.set()
+    with Store.open(str(root), driver="overlay") as store:
+        result = pull(gated, NAME, store)
+        assert store.trees.rows.lazy() == []
+        return code, {path: digest_of(read(store, result, path)) for path in version(count=20)}
+
+
+@pytest.mark.parametrize("gated", [Gated], indirect=True)
+def test_for_a_user_a_tree_that_is_not_what_it_should_be_goes(gated: Gated, tmp_path: Path) -> None:
+    """What reads it before it is whole asks for content; nothing reads it afterwards."""
+    files = version(count=20)
+    layer = gated.chunked("1", files)
+    gated.image("1", b"another tar", layer, dict(layer.annotations))
+
+    def work() -> tuple[str, bool, bool]:
+        with Store.open(str(tmp_path / "user"), driver="overlay") as store:
+            with pulled(store, gated, files["lib/part9/file"]) as made:
+                seen = digest_of(read(store, made.result, "lib/part9/file"))
+            here = store.trees.has(Digest.of(b"another tar"))
+            return seen, here, isinstance(made.failure, DigestMismatch)
+
+    assert served_in_userns(work) == (digest_of(files["lib/part9/file"]), False, True)
 
 
 @pytest.mark.parametrize("kind", ["no table", "small", "no digests"])

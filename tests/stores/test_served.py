@@ -12,11 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytest
+from machine import served_in_userns
 from treekit import tree_of
 from treemaker import directory, file, hardlink, pack, symlink, white
 
-from nacre.ground import fuse, userns
 from nacre.ground.mounts import detached
 from nacre.stores.served import ShownIndex, serve
 from nacre.stores.trees.files import WHOLE
@@ -36,19 +35,6 @@ UPPER = [
     white(b"hidden/.wh..wh..opq"),
     file(b"hidden/new"),
 ]
-
-
-def in_userns(work: Callable[[], Any]) -> Any:
-    """In a user namespace of one id, where /dev/fuse can be used; skips where it cannot."""
-
-    def inside() -> Any:
-        userns.make(((0, os.geteuid(), 1),), ((0, os.getegid(), 1),))
-        return work() if not fuse.obstacle() else "no"
-
-    found = userns.apart(inside)
-    if found == "no":
-        pytest.skip("FUSE cannot be used here")
-    return found
 
 
 def lowers(tmp_path: Path) -> list[Erofs]:
@@ -102,7 +88,7 @@ def view(fd: int) -> Any:
 
 def test_overlayfs_sees_layers_as_they_are(tmp_path: Path) -> None:
     layers = lowers(tmp_path)
-    assert in_userns(lambda: shown(layers, view)) == {
+    assert served_in_userns(lambda: shown(layers, view)) == {
         "names": [
             sorted(["again", "big", "d", "hidden", "link", LONG.decode(), "twice"]), ["kept"], ["new"]
         ],
@@ -143,5 +129,5 @@ def bereft(fd: int) -> tuple[bytes, int]:
 
 def test_another_server_takes_over_and_none_is_an_error(tmp_path: Path) -> None:
     layers = lowers(tmp_path)
-    first, failure = in_userns(lambda: shown(layers, bereft))
+    first, failure = served_in_userns(lambda: shown(layers, bereft))
     assert (first, failure) == (b"long", errno.ENOTCONN)

@@ -24,7 +24,7 @@ from time import sleep
 from ..ground import linux, mounts
 from ..ground.files import private_dir, trace, unlink
 from ..words.errors import StoreError
-from ..words.mount import Directory, Erofs, Overlay
+from ..words.mount import LENT, Directory, Erofs, Overlay
 from .database import boot_id
 from .layout import SHARED, has_lazy, names
 from .trees.files import FS
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .served import ShownIndex
     from .store import Store
 
+_HIGH = 32
 _TRIES, _PATIENT, _PAUSE = 100, 6000, 0.005
 """How often a lock is tried: for a mount that one can make oneself, and where nothing goes without it."""
 
@@ -89,8 +90,7 @@ class Shared:
         mounts = dict.fromkeys(lowers, -1) | _mounted(shown)
         self._held += [_Held.adopt(fd, "", "") for fd in mounts.values() if fd >= 0]
         self._held += [_Shown(self._folder, lower.index, mounts[lower]) for lower in shown]
-        own = f"/proc/{os.getpid()}/fd"
-        return tuple(f"{own}/{mounts[lower]}" if lower in shown else _files(lower) for lower in lowers)
+        return tuple(f"{LENT}{mounts[lower]}" if lower in shown else _files(lower) for lower in lowers)
 
     def _hold(self, lower: Erofs) -> _Held:
         return _Held(self._folder, lower.index, lambda: _key(lower), lambda: mounts.detached(lower))
@@ -268,7 +268,16 @@ def _opened(lowers: Sequence[str | Erofs]) -> dict[Erofs, ShownIndex]:
 def _mounted(shown: dict[Erofs, ShownIndex]) -> dict[Erofs, int]:
     from .served import serve
 
-    return dict(zip(shown, serve([*shown.values()]), strict=True)) if shown else {}
+    found = dict(zip(shown, serve([*shown.values()]), strict=True)) if shown else {}
+    return {lower: _high(fd) for lower, fd in found.items()}
+
+
+def _high(fd: int) -> int:
+    """The same under a number that the child of a sandbox does not need for anything else."""
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _HIGH)
+    finally:
+        os.close(fd)
 
 
 def _files(lower: str | Erofs) -> str:

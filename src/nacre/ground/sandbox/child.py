@@ -152,8 +152,9 @@ def _sandbox_error(error: BaseException) -> BaseException:
 
 
 def _arrange(room: Room, streams: Streams | StreamDescriptors, report: ChildReport) -> None:
-    """Put descriptors where they belong (0, 1, 2, the report, perhaps devpts and channel), close all others.
+    """Put descriptors where they belong (0, 1, 2, the report, perhaps devpts and channel).
 
+    All others are closed but those that are lent.
     From here on nothing can be imported: in the new root that would run code of the image with our
     privileges (docker CVE-2019-14271).
     """
@@ -164,7 +165,12 @@ def _arrange(room: Room, streams: Streams | StreamDescriptors, report: ChildRepo
     for number, fd in enumerate(high):
         os.dup2(fd, number, inheritable=number < _REPORT)
     report.fd = _REPORT
-    linux.close_range(len(fds))
+    free = len(fds)
+    for fd in sorted(streams.lent):
+        if fd > free:
+            linux.close_range(free, fd - 1)
+        free = fd + 1
+    linux.close_range(free)
     os.umask(0)
     if streams.terminal >= 0:
         room.terminal = 0
