@@ -124,10 +124,13 @@ def test_a_filler_that_is_killed_is_replaced(nacre: Any, server: HoldingProxy, i
 
 
 def is_waiting(pid: str) -> bool:
-    """Whether it is the program, and waits for content. Not by ps(1), which may wait for it, too."""
+    """Whether it is the program, and waits for content of its file: what is killed while the kernel loads it
+    ends otherwise. Not by ps(1), which may wait for it, too.
+    """
     with suppress(FileNotFoundError, ProcessLookupError):
         place = Path(f"/proc/{pid}")
-        return (place / "comm").read_text() == "cat\n" and "fanotify" in (place / "wchan").read_text()
+        waits = (place / "comm").read_text() == "cat\n" and "fanotify" in (place / "wchan").read_text()
+        return waits and LAST in [os.readlink(each) for each in (place / "fd").iterdir()]
     return False
 
 
