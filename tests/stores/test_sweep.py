@@ -133,6 +133,21 @@ def test_a_kept_step_keeps_its_layer(store: Store) -> None:
     assert not store.trees.has(made.digest)
 
 
+@pytest.mark.parametrize("items", [None, frozenset(("k", "other"))])
+def test_a_step_of_a_build_at_work_stays(root: str, store: Store, items: frozenset[str] | None) -> None:
+    """Another process prunes the cache before the step above has read what this one made."""
+    for key in ("k", "other"):
+        store.steps.put(StepRecord(key, "", None, None, "{}"))
+    lease = store.leases.hold()
+    lease.add("step", "k")
+    with Store.open(root) as other:
+        assert kinds(other, build_cache=True, cache_items=items) == ["step"]
+    assert store.steps.get("other") is None
+    assert store.steps.get("k") is not None
+    lease.close()
+    assert kinds(store, build_cache=True, cache_items=items) == ["step"]
+
+
 def test_a_lease_of_another_process_spares_what_it_made(root: str, store: Store) -> None:
     ready, go = os.pipe()
     end, stop = os.pipe()

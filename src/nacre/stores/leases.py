@@ -29,7 +29,7 @@ class Lease:
         self._store, self.id, self._lock, self.began = store, id, lock, began
 
     def add(self, kind: str, key: str) -> None:
-        """Keep `kind` ('active', 'container' by key; 'blob', 'tree' by digest) by name as well."""
+        """Keep `kind` ('active', 'container', 'step' by key; 'blob', 'tree' by digest) by name as well."""
         self._store._database.change(
             "INSERT OR IGNORE INTO lease_item VALUES (?, ?, ?)", (self.id, kind, key)
         )

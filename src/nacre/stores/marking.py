@@ -196,7 +196,8 @@ class ReachableContent:
         ids = {row.id for row in rows.containers}
         sets: dict[str, set[str]] = {"blob": set(), "tree": set(), "active": set(ids), "container": set(ids)}
         for kind, key in rows.leased:
-            sets.get(kind, sets["container"]).add(key)
+            if kind in sets:
+                sets[kind].add(key)
         self.actives, self.folders = sets["active"], sets["container"]
         named = [*rows.images, *(digest for _, digest in rows.names), *rows.used(), *rows.mounted]
         named += [*rows.indexes.values(), *_spared(store, rows.since)]
@@ -289,12 +290,15 @@ def _containers(
 
 
 def _steps(rows: StoreRows, wishes: SweepOptions) -> tuple[str, ...]:
+    """Keys of the steps; not of one that a build at work has made."""
     items, before = wishes.cache_items, wishes.cache_before
     if not wishes.build_cache:
         return ()
+    leased = {key for kind, key in rows.leased if kind == "step"}
+    steps = [(key, used) for key, _, _, used in rows.steps if key not in leased]
     if items is None:
-        return tuple(key for key, _, _, used in rows.steps if used < before)
-    return tuple(sorted(key for key, *_ in rows.steps if key in items))
+        return tuple(key for key, used in steps if used < before)
+    return tuple(sorted(key for key, _ in steps if key in items))
 
 
 def _images(rows: StoreRows, wishes: SweepOptions, documents: ManifestContents) -> Iterable[str]:

@@ -146,6 +146,7 @@ class Cache:
         What another build has made meanwhile wins over it, unless it must be its `own`.
         """
         self.ran += 1
+        self.store.leases.current().add("step", key.digest)  # the step above may not have read it yet
         made = self._put(key, made, own=own)
         if made.layer:
             self.made.add(made.layer[1])
