@@ -35,6 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CORPUS = ROOT.parent / "shared" / "corpus"
 COMMAND = [sys.executable, "-P", str(Path(sys.executable).with_name("nacre"))]
 """As it is installed: `python -m nacre` takes a third longer, for what `runpy` imports."""
+_USER = os.geteuid()
 APPLETS = """
 sh cat chmod chown cp cut date echo env false find grep head hostname id ifconfig ip kill ln ls mkdir mknod
 mount mv nc printf ps pwd readlink rm rmdir sed seq sleep sort stat stty sync tail tar test touch trap true
@@ -45,6 +46,13 @@ tty umount uname vi wc wget whoami xargs yes
 def pytest_collection_finish() -> None:
     """Tests fork this process, as an ordinary user at each call that enters a user namespace."""
     collapse()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Else all tests that follow run as root of a user namespace, and what fails is another one."""
+    if os.geteuid() != _USER:
+        pytest.exit(f"{item.nodeid} has entered a user namespace in the process of the tests", 1)
 
 
 @pytest.fixture(scope="session", autouse=True)

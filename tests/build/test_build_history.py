@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from nacre.cli.main import main
 from nacre.engine.buildhistory import BuildFault, BuildRecord, builds, find
 from nacre.stores.buildrecords import MOST, RecordWriter, events, records, remove
 
@@ -170,9 +169,10 @@ def test_names_are_put_together_as_by_buildx(fields: dict[str, Any], name: str) 
 
 
 @pytest.mark.parametrize("words", [["open"], ["export", "--all"], ["import", "-"], ["trace", "^1"]])
-def test_what_needs_docker_desktop_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["buildx", "history", *words]) == 1
-    assert f"nacre buildx history {words[0]}: " in capsys.readouterr().err
+def test_what_needs_docker_desktop_is_refused(words: list[str], nacre: Any) -> None:
+    said = nacre("buildx", "history", *words, check=False)
+    assert said.code == 1
+    assert f"nacre buildx history {words[0]}: " in said.err
 
 
 WRONG = [
@@ -193,8 +193,7 @@ WRONG = [
 @pytest.mark.parametrize(
     ("words", "said"), WRONG, ids=lambda value: value if isinstance(value, str) else None
 )
-def test_errors_say_what_is_wrong(
-    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["--root", str(tmp_path / "store"), "buildx", "history", *words]) != 0
-    assert said in capsys.readouterr().err
+def test_errors_say_what_is_wrong(words: list[str], said: str, nacre: Any) -> None:
+    result = nacre("buildx", "history", *words, check=False)
+    assert result.code != 0
+    assert said in result.err

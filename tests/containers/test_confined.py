@@ -49,7 +49,7 @@ class Confined:
         self.options, self.root, self.folder = options, nacre.root, nacre.folder
         self.call: Any = type(nacre).__call__
         self.begin: Any = type(nacre).start
-        self.env, self._command = nacre.env, nacre.command
+        self.env, self.done, self._command = nacre.env, nacre.done, nacre.command
 
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-P", str(HELPER), *self.options, *self._command(*words)]
@@ -89,7 +89,7 @@ def leftovers(root: Path) -> list[str]:
         str(path)
         for name in places
         for path in (root / name).glob("*")
-        if path.name not in ("cache", "contexts")
+        if path.name not in ("cache", "contexts", "records")
     ]
 
 

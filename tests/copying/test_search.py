@@ -116,7 +116,7 @@ def test_the_command(nacre: Any, fake: FakeRegistry) -> None:
     table = nacre("search", f"{fake.host}/busybox").lines
     assert table[0].split() == ["NAME", "DESCRIPTION", "STARS", "OFFICIAL"]
     assert table[1].split()[0] == f"{fake.host}/busybox"
-    assert table[1].endswith("3000    [OK]")
+    assert table[1].endswith("3000      [OK]")
     assert "x" * 44 + "…" in table[2]
     assert "x" * 60 in nacre("search", "--no-trunc", f"{fake.host}/busybox").out
     only = nacre("search", "-f", "stars=10", "--format", "{{.Name}} {{.IsOfficial}}", f"{fake.host}/busybox")

@@ -96,7 +96,7 @@ class RecordedSteps:
         """Begun, ended well, and found in the cache."""
 
     def begin(self, number: int, title: str) -> None:
-        """A step begins."""
+        """Write down that a step begins."""
         self.counts[0] += 1
         self._writer.tell("begin", number, title)
         self.shown.begin(number, title)
@@ -123,7 +123,7 @@ class RecordedSteps:
         self.shown.end(number, how, seconds, why)
 
     def tick(self) -> None:
-        """Time has passed."""
+        """Let whoever shows the build know that time has passed."""
         self.shown.tick()
 
 

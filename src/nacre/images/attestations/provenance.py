@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 
+from ...grammars.dockerfile.namedcontext import TARGET_IMAGE
 from ...grammars.packages.package import Package
 from ...words.digest import Digest
 from ...words.errors import Unsupported
@@ -35,6 +36,8 @@ _TYPE, _TYPE_02 = (
 PREDICATE, PREDICATE_02 = "https://slsa.dev/provenance/v1", "https://slsa.dev/provenance/v0.2"
 _PRIVATE = ("build-arg:", "label:")
 _ONLY_MAX = ("buildConfig", "metadata")
+_OWN = ("host:", TARGET_IMAGE)
+"""Before the names of bases that nobody else can have: of this machine, or of another target of a bake."""
 
 
 def provenance(
@@ -70,8 +73,8 @@ class _Facts:
     ) -> None:  # fmt: skip
         self._options, self._request, self._materials = options, request, materials
         self.dependencies = [*self._images(known), *self._fetched()]
-        hosts = [name for name, _, _ in materials.images if name.startswith("host:")]
-        self.locals = [*request.locals, *hosts]
+        own = [name for name, _, _ in materials.images if name.startswith(_OWN)]
+        self.locals = [*request.locals, *own]
         self.is_complete = not self.locals
         self._is_hermetic = self.is_complete and not materials.networked
         self._platform = str(Platform.host())
@@ -79,7 +82,7 @@ class _Facts:
     def _images(self, known: Known) -> list[dict[str, Any]]:
         found = []
         for name, platform, manifest in self._materials.images:
-            if name.startswith("host:"):
+            if name.startswith(_OWN):
                 continue
             kind, _, rest = name.rpartition("oci-layout://")
             reference = Reference.parse(rest) if not kind and rest == name else None
@@ -215,7 +218,7 @@ def _described(step: DefinedStep) -> dict[str, Any]:
 
 
 def _location(step: DefinedStep) -> dict[str, Any]:
-    """As BuildKit's pb.Locations."""
+    """The lines of a step, in the form of BuildKit's pb.Locations."""
     first, last = step.lines
     return {"locations": [{"ranges": [{"start": {"line": first}, "end": {"line": last}}]}]}
 
