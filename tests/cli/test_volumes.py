@@ -29,7 +29,7 @@ def test_create_list_inspect_remove(nacre: Any) -> None:
     assert len(anonymous) == 64
     table = nacre("volume", "ls").lines
     assert table[0] == "DRIVER    VOLUME NAME"
-    assert "local    data" in table
+    assert "local     data" in table
     assert nacre("volume", "ls", "-q", "-f", "name=dat").lines == ["data"]
     (document,) = nacre("volume", "inspect", "data").json
     assert (document["Name"], document["Driver"]) == ("data", "local")

@@ -87,7 +87,7 @@ def resend(device: int) -> None:
 def is_dying(thread: int) -> bool:
     """Whether a thread has been killed, and ends once it need not wait. Source: proc(5), status."""
     try:
-        lines = linux.read_proc(f"/proc/{thread}/status").splitlines()
+        lines = linux.read_proc(f"/proc/{thread}/status").split(b"\n")
     except OSError:
         return True
     words = [line.split() for line in lines if line.startswith((b"SigPnd:", b"ShdPnd:"))]
