@@ -191,7 +191,7 @@ def test_what_is_collected_meanwhile(
         push("app", "new", b"new")
 
     assert backup(root, saved, progress=Meanwhile(collect)).damaged == ()
-    assert restore(saved, new)[1:] == (1, 2, pytest.approx(1, abs=1 << 20), (), ())
+    assert restore(saved, new)[1:] == (1, 2, pytest.approx(1, abs=1 << 20), (), (), ())
     with closing(catalog_of(new)) as catalog:
         assert catalog.tags("app", "", 10) == ["new"]
 

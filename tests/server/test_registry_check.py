@@ -137,4 +137,4 @@ def test_by_command(nacre: Any, serving: RunningServer, api: Any, make: Any, roo
 def test_nothing_is_made_where_nothing_is(tmp_path: Path) -> None:
     database = SqliteDatabase(str(tmp_path / "registry.db"))
     with closing(Catalog(database, lambda digest: None)) as catalog:
-        assert IntegrityCheck(catalog, ContentFiles(str(tmp_path)), parse).run() == (0, 0, 0, 0, (), ())
+        assert IntegrityCheck(catalog, ContentFiles(str(tmp_path)), parse).run() == (0, 0, 0, 0, (), (), ())

@@ -613,7 +613,7 @@ def test_what_was_swept_before_it_was_locked_is_not_read(kit: Kit, monkeypatch: 
             os.rename(kit.trees.rows.folder(diff_id), gone)
         real(fd, operation)
 
-    monkeypatch.setattr("nacre.stores.trees.dedup.donors.fcntl.flock", moving)
+    monkeypatch.setattr(fcntl, "flock", moving)
     with pytest.raises(StoreError, match="no such file"):
         kit.trees.tar(diff_id)
     os.rename(gone, kit.trees.rows.folder(diff_id))
