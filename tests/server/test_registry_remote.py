@@ -221,7 +221,7 @@ def test_rules_of_replication(nacre: Any, place: list[str], api_of: Any, tmp_pat
         until(lambda: there("HEAD", "copies/web/app/manifests/v2").status == 200)
         until(lambda: json.loads(replication("ls", "--format", "json").out)["Done"] == 1)
         assert replication("run", "--dry-run", "off").out == "off: 0 to copy, 1 unchanged\n"
-        assert replication("status").lines == ["RULE   NAME   TRIES   NEXT   ERROR"]
+        assert replication("status").lines == ["RULE      NAME      TRIES     NEXT      ERROR"]
         assert replication("rm", "off").out == "off\n"
     assert replication("ls", "-q").out == ""
     missing = replication("rm", "off", check=False)

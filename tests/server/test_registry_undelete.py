@@ -72,7 +72,7 @@ def test_what_is_purged_is_gone_from_the_disk(
     deadline = time.monotonic() + 30
     while list(blobs.iterdir()):
         assert time.monotonic() < deadline
-    assert command("undelete").lines == ["KIND   NAME   DIGEST   BY   DELETED"]
+    assert command("undelete").lines == ["KIND      NAME      DIGEST    BY        DELETED"]
 
 
 def test_tags_go_by_a_rule_and_come_back(command: Any, api: Any) -> None:
