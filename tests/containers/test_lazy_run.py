@@ -208,6 +208,32 @@ def test_for_a_user_it_becomes_a_tree_of_the_driver(nacre: Any, server: HoldingP
     assert "No problems found" in nacre("system", "check").out
 
 
+@pytest.mark.parametrize("image", [FOR_USERS], indirect=True)
+def test_for_a_user_a_tar_is_waited_for(nacre: Any, server: HoldingProxy, image: str) -> None:
+    """By whoever packs the layer otherwise: no event of the kernel makes him wait."""
+    process, other = run(nacre, image, "cat", LAST), f"{server.registry}/other:1"
+    server.wait_held()
+    nacre("tag", image, other)
+    pushing = nacre.start("push", "-q", "--compression", "gzip", other)
+    deadline = time.monotonic() + 60
+    while pushing.poll() is None and not reads_tar(other):
+        assert time.monotonic() < deadline
+    server.gate.set()
+    assert pushing.communicate(timeout=60)[1] == b""
+    assert process.communicate(timeout=60)[0] == FILES[LAST[1:]]
+
+
+def reads_tar(name: str) -> bool:
+    """Whether a process with this argument has the tar of a layer open."""
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if name.encode() in (place / "cmdline").read_bytes():
+                open_files = [os.readlink(each) for each in (place / "fd").iterdir()]
+                if any(path.endswith("/layer.tar") for path in open_files):
+                    return True
+    return False
+
+
 @pytest.mark.parametrize("image", FOR_ROOT, indirect=True)
 def test_what_a_profile_names_is_fetched_before_it_is_read(
     nacre: Any, server: HoldingProxy, image: str, tmp_path: Path

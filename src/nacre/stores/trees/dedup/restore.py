@@ -9,7 +9,7 @@ from bisect import bisect_right
 from ....grammars.erofs.cuts import Cuts
 from ....grammars.erofs.format import BLOCK
 from ....words.errors import InvalidArchive, StoreError
-from ..files import CUTS, LAZY, TAR, lenders, open_locked
+from ..files import CUTS, TAR, lenders, open_locked
 from .seekable import Seeking
 
 TYPE_CHECKING = False
@@ -19,27 +19,29 @@ if TYPE_CHECKING:
 _BUFFER = 1 << 18
 
 
-def open_tar(folder: str) -> BinaryIO:
-    """The tar of the layer in `folder`; can seek; the caller closes it. Raises OSError, StoreError."""
-    cuts = load_cuts(folder)
-    if cuts is None:
-        if os.path.exists(f"{folder}/{LAZY}"):
-            from ..awaiting import await_content
+def open_restored(folder: str) -> BinaryIO:
+    """The tar of the layer in `folder`, of which parts were cut out; can seek; the caller closes it.
 
-            await_content(folder)
-        return open(open_locked(f"{folder}/{TAR}"), "rb", buffering=0)
+    Raises OSError, FileNotFoundError where nothing was cut, StoreError.
+    """
+    cuts = _read_cuts(folder)
     paths = [f"{folder}/{name}" for name in (TAR, *lenders(os.listdir(folder)))]
     return io.BufferedReader(_Restored(cuts, paths), _BUFFER)
 
 
 def load_cuts(folder: str) -> Cuts | None:
     """What was left out of the tar in `folder`; None for nothing. Raises OSError, StoreError."""
+    try:
+        return _read_cuts(folder)
+    except FileNotFoundError:
+        return None
+
+
+def _read_cuts(folder: str) -> Cuts:
     path = f"{folder}/{CUTS}"
     try:
         with open(path, "rb") as file:
             return Cuts.parse(file.read())
-    except FileNotFoundError:
-        return None
     except InvalidArchive as error:
         raise _damaged(error, path) from None
 

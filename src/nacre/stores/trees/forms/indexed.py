@@ -95,17 +95,23 @@ class IndexedForm:
             return IndexReader(tree.folder)
 
     def tar(self, tree: StoredTree) -> BinaryIO:
-        """The file as it was written, what was cut out of it filled in again."""
-        with os_errors(f"read tree {tree.diff_id}"):
-            if not _is_cut(tree.folder):
-                return open(files.open_locked(f"{tree.folder}/{files.TAR}"), "rb", buffering=0)
-            from ..dedup.restore import open_tar
+        """The file as it was written, what was cut out of it filled in again; for a lazy tree it waits.
 
-            return open_tar(tree.folder)
+        It is opened first: when all is here, another form may take the place of this one.
+        """
+        with os_errors(f"read tree {tree.diff_id}"):
+            tar = _open_tar(tree.folder)
+            try:
+                _await_content(tree.folder)
+            except BaseException:
+                tar.close()
+                raise
+            return tar
 
     def gives_tar(self, tree: StoredTree) -> bool:
         """Whether its tar can be opened. Raises StoreError."""
-        self.tar(tree).close()
+        with os_errors(f"read tree {tree.diff_id}"):
+            _open_tar(tree.folder).close()
         return True
 
     def lower(self, tree: StoredTree) -> Erofs:
@@ -117,6 +123,23 @@ class IndexedForm:
     def is_unpacked(self, tree: StoredTree) -> bool:
         """It is not: what is mounted keeps index and tar open."""
         return False
+
+
+def _open_tar(folder: str) -> BinaryIO:
+    """The tar as far as it is here. Raises OSError, StoreError."""
+    if not _is_cut(folder):
+        return open(files.open_locked(f"{folder}/{files.TAR}"), "rb", buffering=0)
+    from ..dedup.restore import open_restored
+
+    return open_restored(folder)
+
+
+def _await_content(folder: str) -> None:
+    """Raises OSError: EIO for what cannot be had."""
+    if os.path.exists(f"{folder}/{files.LAZY}"):
+        from ..awaiting import await_content
+
+        await_content(folder)
 
 
 def _is_cut(folder: str) -> bool:
