@@ -10,8 +10,9 @@ import time
 
 from ..words.durations import nanoseconds
 from ..words.errors import Unsupported, UsageError
+from .buildx import BUILDER, NODE
 from .options import Command, choice, flag, many, text
-from .output import ago, listing, rfc3339, table, timestamp
+from .output import ago, listing, rfc3339, timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     Picked = Callable[[BuildRecord], bool]
 
-_NODE = "default/default"
 _COLUMNS = (
     ("BUILD ID", "Ref"), ("NAME", "Name"), ("STATUS", "Status"), ("CREATED AT", "CreatedAt"),
     ("DURATION", "Duration"), ("", "Link"),
@@ -34,7 +34,7 @@ _COLUMNS = (
 _STATUSES = {"running": "Running", "completed": "Completed"}
 _SHOWN = {"completed": "completed", "running": "running", "error": "failed", "canceled": "canceled"}
 _CODES = {1: "Canceled", 2: "Unknown"}
-_NARROWEST, _LONGEST, _TAB = 10, 36, 8
+_LONGEST, _TAB = 36, 8
 _MINUTE, _NANO = 60, 10**9
 _SIGNS = ("!=", "<=", ">=", "=", "<", ">")
 _TEXTS, _TIMES = ("ref", "repository", "status"), ("startedAt", "completedAt", "duration")
@@ -44,15 +44,8 @@ def _ls(context: Context, args: Args) -> int:
     picked = [_filter(written) for written in args.filter]
     found = context.engine.system.builds(checkout=os.getcwd() if args.local else "")
     found = [one for one in found if all(fits(one) for fits in picked)]
-    if args.format == "json":
-        listing(context, args, map(_summary, found), ())
-        return 0
-    is_table = args.format.startswith("table")
-    rows = [_row(one, is_short=is_table and not args.no_trunc) for one in found]
-    if args.format == "table":
-        fields = [[row[name] for _, name in _COLUMNS] for row in rows]
-        table(context, [heading for heading, _ in _COLUMNS], fields, _NARROWEST)
-        return 0
+    is_short = args.format.startswith("table") and not args.no_trunc
+    rows = map(_summary, found) if args.format == "json" else [_row(one, is_short=is_short) for one in found]
     listing(context, args, rows, _COLUMNS)
     return 0
 
@@ -119,7 +112,7 @@ def _row(one: BuildRecord, *, is_short: bool) -> dict[str, Any]:
 def _summary(one: BuildRecord) -> dict[str, Any]:
     found = {
         "cached_steps": one.cached, "completed_steps": one.done, "created_at": rfc3339(one.started),
-        "name": one.name, "ref": f"{_NODE}/{one.ref}", "status": _STATUSES.get(one.status, "Error"),
+        "name": one.name, "ref": f"{NODE}/{one.ref}", "status": _STATUSES.get(one.status, "Error"),
         "total_steps": one.steps,
     }  # fmt: skip
     return {"completed_at": rfc3339(one.completed), **found} if one.completed else found
@@ -340,7 +333,6 @@ def _refused(what: str, why: str, hint: str) -> Callable[[Context, Args], int]:
     return run
 
 
-_BUILDER = text("--builder", "Accepted: there is one builder", hidden=True)
 _REF = "REF is a build ID, or ^N for the build that many before the newest, which is meant without one."
 _BUNDLE = "a .dockerbuild file holds records in BuildKit's own form (protobuf), which nacre does not have"
 
@@ -352,7 +344,7 @@ LS = Command(
         text("--format", "Format the output: table, json or a Go template", default="table"),
         flag("--local", "List records for current repository only"),
         flag("--no-trunc", "Don't truncate output"),
-        _BUILDER,
+        BUILDER,
     ),
     details=(
         "Filters are ref, repository and status (running, completed, error, canceled) with = and !=, "
@@ -364,7 +356,7 @@ INSPECT = Command(
     run=_inspect,
     options=(
         text("--format", "Format the output: pretty, json or a Go template", default="pretty"),
-        _BUILDER,
+        BUILDER,
     ),
     details=_REF,
 )
@@ -374,7 +366,7 @@ ATTACHMENT = Command(
     options=(
         text("--platform", "Platform of attachment"),
         text("--type", "Type of attachment: index, manifest, image, provenance or sbom"),
-        _BUILDER,
+        BUILDER,
     ),
     details=_REF,
 )
@@ -383,14 +375,14 @@ LOGS = Command(
     run=_logs,
     options=(
         choice("--progress", "Set type of progress output", ("plain", "rawjson", "tty"), default="plain"),
-        _BUILDER,
+        BUILDER,
     ),
     details=_REF + " The log is printed on standard error, as by buildx.",
 )
 RM = Command(
     "[REF...]",
     run=_rm,
-    options=(flag("--all", "Remove all build records"), _BUILDER),
+    options=(flag("--all", "Remove all build records"), BUILDER),
     details="What was built stays. " + _REF,
 )
 EXPORT = Command(
@@ -400,7 +392,7 @@ EXPORT = Command(
         flag("--all", "Not supported"),
         flag("--finalize", "Not supported"),
         text("-o, --output", "Not supported"),
-        _BUILDER,
+        BUILDER,
     ),
     store=False,
     details="Always an error: " + _BUNDLE + ".",
@@ -408,14 +400,14 @@ EXPORT = Command(
 IMPORT = Command(
     "[-]",
     run=_refused("import", _BUNDLE, "only Docker Desktop reads such files"),
-    options=(text("-f, --file", "Not supported"), _BUILDER),
+    options=(text("-f, --file", "Not supported"), BUILDER),
     store=False,
     details="Always an error: " + _BUNDLE + ".",
 )
 OPEN = Command(
     "[REF]",
     run=_refused("open", "Docker Desktop shows builds of its own builders alone", "use inspect"),
-    options=(_BUILDER,),
+    options=(BUILDER,),
     store=False,
     details="Always an error: there is no Docker Desktop that could show builds of nacre.",
 )
@@ -425,7 +417,7 @@ TRACE = Command(
     options=(
         text("--addr", "Not supported"),
         text("--compare", "Not supported"),
-        _BUILDER,
+        BUILDER,
     ),
     store=False,
     details="Always an error: no trace of a build is kept.",

@@ -316,7 +316,9 @@ def write_json(context: Context, path: str, document: Mapping[str, Any]) -> None
 
 def metadata(built: Built, results: Sequence[OutputResult]) -> dict[str, Any]:
     """What --metadata-file says, with the keys of buildx."""
-    found: dict[str, Any] = {"buildx.build.ref": f"default/default/{built.ref or _reference()}"}
+    from .buildx import NODE
+
+    found: dict[str, Any] = {"buildx.build.ref": f"{NODE}/{built.ref or _reference()}"}
     for result in results:
         if result.descriptor is not None:
             found |= {"containerimage.descriptor": result.descriptor.to_json()}

@@ -94,7 +94,9 @@ def _version(context: Context, args: Args) -> int:
     return 0
 
 
-_BUILDER = text("--builder", "Accepted: there is one builder", hidden=True)
+NODE = "default/default"
+"""The builder and its node, as buildx puts them before the name of a build."""
+BUILDER = text("--builder", "Accepted: there is one builder", hidden=True)
 _ONE = "There is one builder, this machine. The command says so and succeeds."
 
 CREATE = Command(
@@ -121,7 +123,7 @@ USE = Command(
     "[NAME]",
     run=_use,
     options=(
-        _BUILDER,
+        BUILDER,
         flag("--default", "Accepted: there is one builder"),
         flag("--global", "Accepted: there is one builder"),
     ),
@@ -132,7 +134,7 @@ RM = Command(
     "[NAME...]",
     run=_rm,
     options=(
-        _BUILDER,
+        BUILDER,
         flag("--all-inactive", "Accepted: there is one builder"),
         flag("-f, --force", "Accepted: there is one builder"),
         flag("--keep-daemon", "Accepted: there is no daemon"),
@@ -141,11 +143,11 @@ RM = Command(
     store=False,
     details=_ONE,
 )
-STOP = Command("[NAME]", run=_stop, options=(_BUILDER,), store=False, details=_ONE)
+STOP = Command("[NAME]", run=_stop, options=(BUILDER,), store=False, details=_ONE)
 INSPECT = Command(
     "[NAME]",
     run=_inspect,
-    options=(_BUILDER, flag("--bootstrap", "Accepted: there is nothing to boot")),
+    options=(BUILDER, flag("--bootstrap", "Accepted: there is nothing to boot")),
     store=False,
     details="Platforms are those whose programs this machine executes, also by an emulator.",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from ..words.errors import NotFound, UsageError
+from .buildx import BUILDER
 from .options import Command, flag, many, text
 
 TYPE_CHECKING = False
@@ -154,12 +155,11 @@ def attested(said: Sequence[RemoteAttestation], *, several: bool) -> dict[str, A
 
 
 _SPDX, _SLSA = "https://spdx.dev/Document", "https://slsa.dev/provenance/"
-_BUILDER = text("--builder", "Accepted: there is one builder", hidden=True)
 CREATE = Command(
     "[SOURCE...]",
     run=_create,
     options=(
-        _BUILDER,
+        BUILDER,
         many("--annotation", "Add annotation to the index (index:KEY=VALUE)", type="stringArray"),
         flag("--append", "Append to the existing index of the tag"),
         flag("--dry-run", "Show final image instead of pushing"),
@@ -177,7 +177,7 @@ INSPECT = Command(
     "NAME",
     run=_inspect,
     options=(
-        _BUILDER,
+        BUILDER,
         text("--format", "Format the output using the given Go template"),
         flag("--raw", "Show original, unformatted JSON manifest"),
     ),

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from ..words.oci import Platform
     from .context import Context
     from .options import Args
 
@@ -26,7 +27,10 @@ def _containers(context: Context, args: Args) -> int:
 
 
 def _images(context: Context, args: Args) -> int:
-    return inspect_each(context, args.positionals, args.format, lambda name: _image_for(context, args, name))
+    platform = platform_of(args)
+    return inspect_each(
+        context, args.positionals, args.format, lambda name: _image_of(context, name, platform)
+    )
 
 
 def _any(context: Context, args: Args, name: str) -> dict[str, Any]:
@@ -49,15 +53,13 @@ def _container(context: Context, args: Args, name: str) -> dict[str, Any]:
 
 
 def _image(context: Context, _args: Args, name: str) -> dict[str, Any]:
+    return _image_of(context, name)
+
+
+def _image_of(context: Context, name: str, platform: Platform | None = None) -> dict[str, Any]:
     from .documents.image import image_document
 
-    return image_document(context.engine.image(name))
-
-
-def _image_for(context: Context, args: Args, name: str) -> dict[str, Any]:
-    from .documents.image import image_document
-
-    return image_document(context.engine.image(name, platform_of(args)))
+    return image_document(context.engine.image(name, platform))
 
 
 def _volume(context: Context, _args: Args, name: str) -> dict[str, Any]:

@@ -172,13 +172,13 @@ def _within(first: str, group: Group, rest: Sequence[str]) -> tuple[str, Command
         return first, group, rest
     second = group.aliases.get(rest[0], rest[0])
     for count in (3, 2):
-        if (two := " ".join(rest[:count])) in group.commands:
-            return f"{first} {two}", group.commands[two], rest[len(two.split()) :]
+        if (name := " ".join(rest[:count])) in group.commands and count <= len(rest):
+            return f"{first} {name}", group.commands[name], rest[count:]
     begins = {name.split()[0] for name in group.commands}
     if second in begins - {*group.commands}:
         if not "".join(rest[1:2]).strip("-h"):
             return first, group, rest[1:]
-        raise _unknown(f"{first} {two}", two, [*group.commands], f"{first} ")
+        raise _unknown(f"{first} {name}", name, [*group.commands], f"{first} ")
     if second not in group.commands:
         raise _unknown(f"{first} {second}", second, [*begins, *group.aliases], f"{first} ")
     return f"{first} {second}", group.commands[second], rest[1:]
