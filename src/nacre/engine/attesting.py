@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit, urlunsplit
-
-from ..grammars.dockerfile.namedcontext import image_of, is_url, repository_of
+from ..grammars.dockerfile.namedcontext import image_of, is_url, redacted, repository_of
 from ..images.attestations.materials import CONTEXT, BuildMaterials, BuildRequest
 from ..images.attestations.wanted import SBOM, Predicate
 from ..words.reference import Reference
@@ -140,15 +138,4 @@ def _versioned(inputs: Inputs) -> list[tuple[str, str]]:
     from ..services.build.checkout import Checkout
 
     found = Checkout.find(inputs.folder, "")
-    return [(name, redacted(value)) for name, value in found.described()] if found else []
-
-
-def redacted(url: str) -> str:
-    """Without the password or token in it."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return url
-    if not parts.scheme.startswith("http") or "@" not in parts.netloc:
-        return url
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return found.described() if found else []

@@ -125,14 +125,13 @@ def builds(store: Store) -> list[BuildRecord]:
 def repository_of(folder: str) -> str:
     """The URL of what a folder was cloned from. Raises NotFound."""
     from ..services.build.checkout import Checkout
-    from .attesting import redacted
 
     found = Checkout.find(folder, "")
     url = dict(found.described()).get("source", "") if found else ""
     if not url:
         what = "the repository has no remote origin" if found else "there is no git repository"
         raise NotFound(f"cannot tell the repository of {folder}: {what}")
-    return redacted(url)
+    return url
 
 
 def find(store: Store, ref: str) -> BuildRecord:

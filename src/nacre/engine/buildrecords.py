@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ..grammars.dockerfile.namedcontext import redacted
 from ..images.dockerfile.lint import is_sensitive
 from ..stores.buildrecords import RecordWriter
 from ..words.errors import BuildFailed, DockerfileError, NacreError
@@ -52,7 +53,7 @@ class BuildRecording:
         from ..services.build.checkout import Checkout
 
         found = Checkout.find(inputs.folder, "") if inputs.folder else None
-        self._ended |= {name: _without_login(value) for name, value in (found.described() if found else ())}
+        self._ended |= dict(found.described() if found else ())
 
     def made(self, results: Sequence[BuildResult]) -> list[BuildResult]:
         """What came of it, with the name of the record."""
@@ -151,7 +152,7 @@ def _asked(origins: tuple[Origin, Origin], options: BuildOptions) -> dict[str, A
         "context": context, "file": file, "target": options.target,
         "platforms": [str(platform) for platform in options.platforms],
         "arguments": _pairs(options.arguments), "labels": _pairs(options.labels),
-        "contexts": _pairs([(name, _without_login(value)) for name, value in options.contexts]),
+        "contexts": _pairs([(name, redacted(value)) for name, value in options.contexts]),
         "tags": [str(tag) for tag in options.tags][:_MAX_PAIRS],
         "network": options.network if options.network != "host" else "",
         "hosts": list(options.hosts)[:_MAX_PAIRS], "shm_size": options.shm_size,
@@ -167,24 +168,16 @@ def _place(origin: Origin) -> str:
         return "-"
     text = os.fspath(origin)
     if not text or text == "-" or "://" in text or text.startswith("git@"):
-        return _without_login(text)
+        return redacted(text)
     return os.path.abspath(text)
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> list[list[str | None]]:
     """None is a value that is kept from the record."""
     return [
-        [name[:_MAX_VALUE], None if is_sensitive(name) else _without_login(value)[:_MAX_VALUE]]
+        [name[:_MAX_VALUE], None if is_sensitive(name) else redacted(value)[:_MAX_VALUE]]
         for name, value in list(pairs)[:_MAX_PAIRS]
     ]
-
-
-def _without_login(text: str) -> str:
-    if "://" not in text or "@" not in text:
-        return text
-    from .attesting import redacted
-
-    return redacted(text)
 
 
 def _fault(error: BaseException) -> dict[str, Any]:

@@ -73,3 +73,18 @@ def repository_of(value: str) -> str:
     if value.startswith(_SHORT):
         return f"https://{value}"
     return value if is_git(value) else ""
+
+
+def redacted(url: str) -> str:
+    """Without the password or token in it; anything else than such a URL as it is."""
+    if "://" not in url or "@" not in url:
+        return url
+    from urllib.parse import urlsplit, urlunsplit
+
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
+    if not parts.scheme.startswith("http") or "@" not in parts.netloc:
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+from ...grammars.dockerfile.namedcontext import redacted
 from ...ground.files import private_dir, read_bounded
 from ...words.light import suppress
 
@@ -40,8 +41,8 @@ class Checkout:
         return cls(top, head, scratch) if len(head) in _FORMATS and set(head) <= _HEX else None
 
     def described(self) -> list[tuple[str, str]]:
-        """The URL of `origin`, if it has one, and the commit: as `source` and `revision`."""
-        url = _origin(_text(f"{self._top}/.git/config"))
+        """The URL of `origin`, if it has one, without a login, and the commit: as `source` and `revision`."""
+        url = redacted(_origin(_text(f"{self._top}/.git/config")))
         return ([("source", url)] if url else []) + [("revision", self._head)]
 
     def time(self, paths: Sequence[str] = (), excluded: Sequence[str] = ()) -> int | None:
