@@ -50,15 +50,11 @@ _AWAY = 16
 """Threads for content in a bucket: they wait more than they work."""
 _MOST_ABOVE = 1000
 """Indexes that are looked through for the tags by which a manifest is known."""
-_MANIFESTS = """
+_ROW = """
     SELECT m.repository, r.name, m.digest, m.size, m.media_type, m.subject, m.artifact_type, m.annotations
-    FROM manifests m
-    JOIN repositories r ON r.id = m.repository WHERE (m.repository, m.digest) > (?, ?)
-    ORDER BY m.repository, m.digest LIMIT ?"""
-_ONE = """
-    SELECT m.repository, r.name, m.digest, m.size, m.media_type, m.subject, m.artifact_type, m.annotations
-    FROM manifests m
-    JOIN repositories r ON r.id = m.repository WHERE m.repository = ? AND m.digest = ?"""
+    FROM manifests m JOIN repositories r ON r.id = m.repository"""
+_MANIFESTS = f"{_ROW} WHERE (m.repository, m.digest) > (?, ?) ORDER BY m.repository, m.digest LIMIT ?"
+_ONE = f"{_ROW} WHERE m.repository = ? AND m.digest = ?"
 _LOST = """
     SELECT t.repository, r.name, t.tag, t.digest FROM tags t JOIN repositories r ON r.id = t.repository
     WHERE NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository = t.repository AND m.digest = t.digest)
