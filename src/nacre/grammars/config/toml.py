@@ -69,11 +69,11 @@ class TomlSource:
             self._load(text)
 
     def _load(self, text: str) -> None:
-        import tomllib  # most commands have no file
+        from ..toml import read_toml
 
         try:
-            self.table = tomllib.loads(text)
-        except (ValueError, RecursionError) as error:
+            self.table = read_toml(text)
+        except ValueError as error:
             found = _AT_LINE.search(str(error))
             line, column = map(int, found.groups()) if found else (max(len(self._lines), 1), 1)
             said = _AT_LINE.sub("", str(error)).strip()
@@ -142,11 +142,11 @@ def _before_equals(text: str) -> str:
 
 def _path_of(line: str) -> Path:
     """The keys, outermost first, that one line of TOML makes; () for what is none by itself."""
-    import tomllib
+    from ..toml import read_toml
 
     try:
-        table: Any = tomllib.loads(line)
-    except (ValueError, RecursionError):
+        table: Any = read_toml(line)
+    except ValueError:
         return ()
     path: list[str] = []
     while isinstance(table, (dict, list)) and table:

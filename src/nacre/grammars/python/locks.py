@@ -7,7 +7,6 @@ whose markers hold (uv, Poetry), or is chosen by the rules of PEP 751. Hashes of
 from __future__ import annotations
 
 import posixpath
-import tomllib
 from urllib.parse import urljoin
 
 from packaging.markers import InvalidMarker, Marker
@@ -15,6 +14,7 @@ from packaging.pylock import Pylock, PylockSelectError, PylockValidationError
 
 from ...words.errors import InvalidDocument, Unsupported, UsageError
 from ...words.value import Value
+from ..toml import read_toml
 from .files import IndexFile, name_in
 from .names import canonical
 
@@ -51,8 +51,8 @@ class LockSelection(Value):
 def read_lock(name: str, data: bytes, wanted: LockSelection) -> list[Locked]:
     """The packages to install, by name. Raises InvalidDocument, Unsupported, UsageError."""
     try:
-        document = tomllib.loads(data.decode())
-    except (ValueError, RecursionError) as error:
+        document = read_toml(data.decode())
+    except ValueError as error:
         raise InvalidDocument(f"{name} is not TOML: {error}") from None
     readers: dict[str, Callable[[Table, LockSelection], list[Locked]]] = {
         "uv.lock": _uv,

@@ -109,16 +109,16 @@ def _word(name: str) -> str:
 
 def poetry_logins(text: str, path: str) -> dict[str, str]:
     """The variables that say the same as an auth.toml of Poetry. Raises UsageError."""
-    import tomllib
+    from ..toml import read_toml
 
     try:
-        table = tomllib.loads(text).get("http-basic", {})
+        table = read_toml(text).get("http-basic", {})
         return {
             f"POETRY_HTTP_BASIC_{_word(name)}_{key.upper()}": str(row.get(key) or "")
             for name, row in table.items()
             for key in ("username", "password")
         }
-    except (ValueError, RecursionError, AttributeError) as error:
+    except (ValueError, AttributeError) as error:
         raise UsageError(f"{path} cannot be read: {lines(str(error))[0]}") from None
 
 

@@ -90,11 +90,11 @@ class Project(Value):
 
 def read_project(data: bytes, where: str = NAME) -> Project:
     """The project that a pyproject.toml describes. Raises UsageError."""
-    import tomllib
+    from ..toml import read_toml
 
     try:
-        document = tomllib.loads(data.decode())
-    except (ValueError, RecursionError) as error:
+        document = read_toml(data.decode())
+    except ValueError as error:
         raise UsageError(f"{where} is not TOML: {error}") from None
     try:
         return _project(document, where)
