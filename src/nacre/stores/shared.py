@@ -24,7 +24,7 @@ from time import sleep
 from ..ground import linux, mounts
 from ..ground.files import private_dir, trace, unlink
 from ..words.errors import StoreError
-from ..words.mount import LENT, Directory, Erofs, Overlay
+from ..words.mount import BY_DESCRIPTOR, Directory, Erofs, Overlay
 from .database import boot_id
 from .layout import SHARED, has_lazy, names
 from .trees.files import FS
@@ -90,7 +90,9 @@ class Shared:
         mounts = dict.fromkeys(lowers, -1) | _mounted(shown)
         self._held += [_Held.adopt(fd, "", "") for fd in mounts.values() if fd >= 0]
         self._held += [_Shown(self._folder, lower.index, mounts[lower]) for lower in shown]
-        return tuple(f"{LENT}{mounts[lower]}" if lower in shown else _files(lower) for lower in lowers)
+        return tuple(
+            f"{BY_DESCRIPTOR}{mounts[lower]}" if lower in shown else _files(lower) for lower in lowers
+        )
 
     def _hold(self, lower: Erofs) -> _Held:
         return _Held(self._folder, lower.index, lambda: _key(lower), lambda: mounts.detached(lower))

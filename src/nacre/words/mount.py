@@ -12,7 +12,7 @@ PROPAGATIONS = ("private", "rprivate", "slave", "rslave", "shared", "rshared")
 """Whether mounts made later are seen on the other side, in the words of mount(8)."""
 
 
-LENT = "/proc/self/fd/"
+BY_DESCRIPTOR = "/proc/self/fd/"
 """How a path begins that names a mount by a descriptor of the process that uses it; 32 or higher."""
 
 

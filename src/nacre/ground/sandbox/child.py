@@ -154,7 +154,7 @@ def _sandbox_error(error: BaseException) -> BaseException:
 def _arrange(room: Room, streams: Streams | StreamDescriptors, report: ChildReport) -> None:
     """Put descriptors where they belong (0, 1, 2, the report, perhaps devpts and channel).
 
-    All others are closed but those that are lent.
+    All others are closed but those of the lower mounts.
     From here on nothing can be imported: in the new root that would run code of the image with our
     privileges (docker CVE-2019-14271).
     """
@@ -166,7 +166,7 @@ def _arrange(room: Room, streams: Streams | StreamDescriptors, report: ChildRepo
         os.dup2(fd, number, inheritable=number < _REPORT)
     report.fd = _REPORT
     free = len(fds)
-    for fd in sorted(streams.lent):
+    for fd in sorted(streams.lowers):
         if fd > free:
             linux.close_range(free, fd - 1)
         free = fd + 1

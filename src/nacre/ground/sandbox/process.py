@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ...words.errors import SandboxError
-from ...words.mount import LENT, Overlay
+from ...words.mount import BY_DESCRIPTOR, Overlay
 from .. import cgroups, linux, userns
 from ..fork import BLOCKED, Blocked, fork, fork_held, fork_through
 from .child import WHAT, cannot_start, child, hide, listen, opened, stay
@@ -39,7 +39,7 @@ def run(
         root = root.replace(volatile=True)
     attached = attached or Attachment()
     streams = opened(attached.stdio, _devpts_options(config), relayed=not is_root(config))
-    streams.lent = lent(root)
+    streams.lowers = lowers_passed(root)
     try:
         operations = plan(config, root, machine=linux.MACHINE, owned=streams.owned, cgroup=cgroups.new_name())
         attached = _may_leave(attached, config, made, volatile)
@@ -59,11 +59,13 @@ def run(
         clean(root, made, volatile=volatile)
 
 
-def lent(root: Mount) -> tuple[int, ...]:
+def lowers_passed(root: Mount) -> tuple[int, ...]:
     """Descriptors of ours by which the root names mounts beneath it: our /proc may be closed to the child."""
     lowers = root.lowers if isinstance(root, Overlay) else ()
     return tuple(
-        int(lower.removeprefix(LENT)) for lower in lowers if isinstance(lower, str) and lower.startswith(LENT)
+        int(lower.removeprefix(BY_DESCRIPTOR))
+        for lower in lowers
+        if isinstance(lower, str) and lower.startswith(BY_DESCRIPTOR)
     )
 
 

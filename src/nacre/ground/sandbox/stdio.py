@@ -89,7 +89,7 @@ class StreamDescriptors(Value):
     terminal: int = -1
     pts: int = -1
     channel: int = -1
-    lent: tuple[int, ...] = ()
+    lowers: tuple[int, ...] = ()
 
     @property
     def passed(self) -> tuple[int, ...]:
@@ -102,7 +102,7 @@ class Streams:
 
     `relayed`: the program does not run as root, so that files of the caller are relayed too, because it
     could not open its own /dev/stdout. `owned` may be given to the program's user: pipes, as runc does.
-    `lent` are mounts beneath the root, which the child needs until that is mounted.
+    `lowers` are mounts beneath the root, which the child needs until that is mounted.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Streams:
         self.outputs: list[Flow] = []
         self.inputs: list[Flow] = []
         self.owned: tuple[int, ...] = ()
-        self.lent: tuple[int, ...] = ()
+        self.lowers: tuple[int, ...] = ()
         self._given: list[int] = []
         self._kept: list[int] = []
         self._raw: Raw | None = None
@@ -128,7 +128,7 @@ class Streams:
     @property
     def passed(self) -> tuple[int, ...]:
         """All descriptors that the child needs; -1 for none."""
-        return (*self.child, self.pts, self.channel, *self.lent)
+        return (*self.child, self.pts, self.channel, *self.lowers)
 
     def _open_terminal(self, options: str, process: int) -> None:
         from . import terminal
